@@ -1,0 +1,28 @@
+"""Where something was observed, and what was seen there."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class EvidenceKind(StrEnum):
+    """What kind of place was looked at."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    ELF = "elf"
+    METADATA = "metadata"  # of a Python distribution
+    COMMAND = "command"
+    LIBRARY = "library"  # a call into a vendor library, made in a child process
+    ENVIRONMENT = "environment"
+    KERNEL = "kernel"  # /proc, /sys, /dev
+    TABLE = "table"  # a row of a compatibility table
+    DERIVED = "derived"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """One observation: `source` is a path, a command line, an API call or a table row; `text` is what was seen there."""
+
+    kind: EvidenceKind
+    source: str
+    text: str = ""

@@ -1,0 +1,171 @@
+"""The plug-in kinds: what a probe, a check, a compatibility rule and a report format are."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from infra_doctor.model.compatibility import Compatibility, Verdict
+from infra_doctor.model.component import Component, Target
+from infra_doctor.model.evidence import Evidence
+from infra_doctor.model.finding import Command, Confidence, Finding, Remediation, Severity, Status
+from infra_doctor.model.report import Measurement, ProbeOutcome, Report
+
+if TYPE_CHECKING:
+    import argparse
+
+F = TypeVar("F")
+
+
+class FactStore:
+    """Facts and components by type and key: what both contexts offer."""
+
+    def __init__(
+        self, *, targets: tuple[Target, ...], components: Iterable[Component], facts: Iterable[Any],
+    ) -> None:  # fmt: skip
+        self.targets = targets
+        self.components: tuple[Component, ...] = tuple(components)
+        self._facts = tuple(facts)
+        self._by_key = {c.key: c for c in self.components}
+
+    def facts(self, kind: type[F]) -> tuple[F, ...]:
+        """All facts of one type."""
+        return tuple(f for f in self._facts if isinstance(f, kind))
+
+    def fact(self, kind: type[F]) -> F | None:
+        """The fact of a type that occurs at most once."""
+        found = self.facts(kind)
+        return found[0] if found else None
+
+    def component(self, key: str) -> Component | None:
+        """The component with this key."""
+        return self._by_key.get(key)
+
+    def by_kind(self, *kinds: str, target: str | None = None) -> tuple[Component, ...]:
+        """Components of these kinds; with `target`, only those of that target."""
+        return tuple(c for c in self.components if c.kind in kinds and (target is None or c.target == target))
+
+    def named(self, name: str, target: str | None = None) -> tuple[Component, ...]:
+        """Components of this name (for a wheel: its normalized distribution name)."""
+        return tuple(c for c in self.components if c.name == name and (target is None or c.target == target))
+
+
+class ProbeContext(FactStore):
+    """What a probe gets: the machine, the targets, and what the probes named in its `after` found."""
+
+    def __init__(
+        self, *, machine: Any, targets: tuple[Target, ...], components: Iterable[Component], facts: Iterable[Any],
+    ) -> None:  # fmt: skip
+        super().__init__(targets=targets, components=components, facts=facts)
+        # infra_doctor.machine.machine.Machine; typed Any because the model knows nothing of ours.
+        self.machine = machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Collects facts about one subject; never judges. `run` gives facts (dataclasses marked by `fact`), components and
+    `Unseen`s; it may raise NotVisible. `needs` are machine capabilities (values of Capability). `environment` names the
+    variables that it reads. `collect` are glob patterns of what it reads, for the collector on machines without us."""
+
+    id: str
+    version: int
+    title: str
+    run: Callable[[ProbeContext], Iterable[Any]]
+    needs: tuple[str, ...] = ("files",)
+    after: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    collect: tuple[str, ...] = ()
+    timeout_s: float = 20.0
+
+
+class CheckContext(FactStore):
+    """What a check gets: facts, components, the compatibility matrix, policy, measurements, profile summaries, the date."""
+
+    def __init__(
+        self, *, targets: tuple[Target, ...], components: Iterable[Component], facts: Iterable[Any],
+        compatibility: Iterable[Compatibility] = (), probes: Iterable[ProbeOutcome] = (), today: date,
+        policy: dict[str, Any] | None = None, measurements: Iterable[Measurement] = (),
+        profiles: Iterable[dict[str, Any]] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(targets=targets, components=components, facts=facts)
+        self.compatibility: tuple[Compatibility, ...] = tuple(compatibility)
+        self.probes = {p.id: p for p in probes}
+        self.today = today
+        self.policy = policy or {}
+        self.measurements = tuple(measurements)
+        self.profiles = tuple(profiles)
+
+    def judged(self, *rules: str, verdict: Verdict | None = None) -> tuple[Compatibility, ...]:
+        """Matrix rows of these rules, in order; with `verdict`, only those."""
+        return tuple(
+            c for c in self.compatibility if c.rule in rules and (verdict is None or c.verdict is verdict)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Everything about one finding id. `run` is pure: context -> findings; one finding at least (a `skip` with the reason
+    where the check does not apply). `explanation` is Markdown for `explain`; `sources` are public; `log_signatures` are
+    regular expressions found in logs of this failure; `explained_by` are ids that, when failing, are the cause of this."""
+
+    id: str
+    title: str
+    explanation: str
+    remediation: str
+    sources: tuple[str, ...]
+    run: Callable[["CheckContext"], Iterable[Finding]]
+    severity: Severity = Severity.MEDIUM
+    log_signatures: tuple[str, ...] = ()
+    explained_by: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    def finding(
+        self, status: Status, title: str, *, subject: Iterable[str] = (), detail: str = "",
+        evidence: Iterable[Evidence] = (), confidence: Confidence = Confidence.OBSERVED,
+        remedy: str = "", commands: Iterable[Command] = (), docs: Iterable[str] | None = None,
+        severity: Severity | None = None,
+    ) -> Finding:  # fmt: skip
+        """A finding of this check. `remedy` is the smallest change; the check's sources are its docs unless given."""
+        remediation = None
+        if remedy:
+            remediation = Remediation(
+                text=remedy, commands=tuple(commands), docs=tuple(self.sources if docs is None else docs)
+            )
+        return Finding(
+            id=self.id, subject=tuple(subject), status=status, title=title, detail=detail,
+            severity=severity or self.severity, confidence=confidence, evidence=tuple(evidence), remediation=remediation,
+        )  # fmt: skip
+
+    def skip(self, reason: str) -> Finding:
+        """This check does not apply here."""
+        return self.finding(Status.SKIP, reason, severity=Severity.LOW)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompatibilityRule:
+    """Judges the pairs of components that it knows: pure, like a check."""
+
+    id: str
+    title: str
+    explanation: str
+    sources: tuple[str, ...]
+    judge: Callable[["CheckContext"], Iterable[Compatibility]]
+
+
+class Render(Protocol):
+    """Writes a report in one format. Gives text (UTF-8 when written)."""
+
+    def __call__(self, report: Report, options: dict[str, Any]) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFormat:
+    """One output format. `name` is its flag on `check` (`--json`, `--html FILE`): with `takes_file` the flag needs a path,
+    else it goes to standard output. `add_arguments` registers the format's own further flags."""
+
+    name: str
+    help: str
+    render: Render
+    takes_file: bool = False
+    suffix: str = ""
+    add_arguments: Callable[["argparse._ArgumentGroup"], None] | None = field(default=None)

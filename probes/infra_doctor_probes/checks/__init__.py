@@ -1,0 +1,1 @@
+"""Checks, one file per question; each module offers `CHECKS`."""

@@ -1,0 +1,1 @@
+"""Programs that call a vendor library, each run as a child process that can be ended."""

@@ -1,0 +1,1 @@
+"""Report formats, one file or folder per format; each module offers `FORMATS`."""
