@@ -4,5 +4,4 @@ A plug-in package is named by an entry point (groups `infra_doctor.probes`, `.ch
 its modules offers the tuples `PROBES`, `CHECKS`, `RULES` or `FORMATS`. `API_VERSION` is raised when something here changes
 its meaning; a plug-in package may set `REQUIRES_API` to the version that it was written for."""
 
-
 API_VERSION = 1

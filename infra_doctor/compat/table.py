@@ -41,7 +41,6 @@ def load_table(path: str) -> Table:
     columns = tuple(raw["columns"])
     sources = raw["sources"]
     rows = tuple(
-        Row(dict(zip(columns, cells[:-2], strict=True)), sources[cells[-2]], bool(cells[-1]))
-        for cells in raw["rows"]
+        Row(dict(zip(columns, cells[:-2], strict=True)), sources[cells[-2]], bool(cells[-1])) for cells in raw["rows"]
     )
     return Table(raw["name"], raw["retrieved"], columns, rows)

@@ -38,9 +38,7 @@ class Loader:
     ) -> None:
         raise NotImplementedError
 
-    def load(
-        self, name: str, *, by: str | None = None, how: Literal["dlopen", "needed"] = "dlopen"
-    ) -> Resolution:
+    def load(self, name: str, *, by: str | None = None, how: Literal["dlopen", "needed"] = "dlopen") -> Resolution:
         """dlopen a soname or a path, as the object at path `by` (None: the executable) would."""
         raise NotImplementedError
 

@@ -152,9 +152,7 @@ class Machine:
             step = []
             for base in found:
                 if any(c in part for c in "*?["):
-                    step += [
-                        posixpath.join(base, n) for n in self.names(base) if fnmatch.fnmatchcase(n, part)
-                    ]
+                    step += [posixpath.join(base, n) for n in self.names(base) if fnmatch.fnmatchcase(n, part)]
                 elif self.stat(posixpath.join(base, part), follow=False) is not None:
                     step.append(posixpath.join(base, part))
             found = step
@@ -201,9 +199,7 @@ class Machine:
             version_defs=tuple(found.get("version_defs") or ()),
         )  # fmt: skip
 
-    def linker_cache(
-        self, path: str = "/etc/ld.so.cache", *, quiet: bool = False
-    ) -> tuple[CacheEntry, ...] | None:
+    def linker_cache(self, path: str = "/etc/ld.so.cache", *, quiet: bool = False) -> tuple[CacheEntry, ...] | None:
         """The entries of ld.so.cache in its own order; None where there is none or it cannot be read."""
         found = self._value(path, self.ask("ldcache", path), quiet)
         if found is None:

@@ -141,9 +141,7 @@ class RecordScan:
 
     file_counts: tuple[tuple[str, int], ...]  # (.dist-info path, files it lists), in order
     contested: tuple[ContestedFile, ...] = ()
-    libraries: tuple[
-        tuple[str, str], ...
-    ] = ()  # (absolute path of a shared object, .dist-info path that owns it)
+    libraries: tuple[tuple[str, str], ...] = ()  # (absolute path of a shared object, .dist-info path that owns it)
     errors: tuple[tuple[str, str], ...] = ()  # (RECORD path, reason)
     truncated: bool = False  # a byte or file cap was reached
 

@@ -97,9 +97,7 @@ class CheckContext(FactStore):
 
     def judged(self, *rules: str, verdict: Verdict | None = None) -> tuple[Compatibility, ...]:
         """Matrix rows of these rules, in order; with `verdict`, only those."""
-        return tuple(
-            c for c in self.compatibility if c.rule in rules and (verdict is None or c.verdict is verdict)
-        )
+        return tuple(c for c in self.compatibility if c.rule in rules and (verdict is None or c.verdict is verdict))
 
 
 @dataclass(frozen=True, kw_only=True)
