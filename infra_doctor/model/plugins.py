@@ -65,7 +65,8 @@ class ProbeContext(FactStore):
 class Probe:
     """Collects facts about one subject; never judges. `run` gives facts (dataclasses marked by `fact`), components and
     `Unseen`s; it may raise NotVisible. `needs` are machine capabilities (values of Capability). `environment` names the
-    variables that it reads. `collect` are glob patterns of what it reads, for the collector on machines without us."""
+    variables that it reads. `collect` are glob patterns of what it reads, for the collector on machines without us.
+    `devices` says that it looks at accelerator devices: where it fails, the exit code is 3."""
 
     id: str
     version: int
@@ -75,6 +76,7 @@ class Probe:
     after: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
     collect: tuple[str, ...] = ()
+    devices: bool = False
     timeout_s: float = 20.0
 
 

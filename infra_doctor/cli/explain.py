@@ -1,0 +1,48 @@
+"""`infra-doctor explain ID`: what a finding or a rule means, from where it stands beside its check."""
+
+import argparse
+import difflib
+
+from infra_doctor.cli.output import write_stdout
+from infra_doctor.errors import ExitCode, UsageError
+from infra_doctor.model.plugins import Check, CompatibilityRule
+from infra_doctor.runner import registry
+from infra_doctor.runner.core_ids import CORE_IDS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `explain`."""
+    parser.add_argument("id", metavar="ID", help="a finding id (DRV-OLD) or a rule (cuda-driver-family)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the explanation. Raises UsageError with the nearest id."""
+    found = registry.load(("checks", "tables"))
+    items: dict[str, Check | CompatibilityRule | tuple[str, str]] = {c.id: c for c in found.checks}
+    items |= {r.id: r for r in found.tables}
+    items |= CORE_IDS
+    by_fold = {name.casefold(): name for name in items}
+    name = by_fold.get(args.id.casefold())
+    if name is None:
+        near = difflib.get_close_matches(args.id.casefold(), by_fold, n=3, cutoff=0.4)
+        nearest = ", ".join(by_fold[n] for n in near)
+        raise UsageError(
+            f"no such id: {args.id[:60]}",
+            help=f"Nearest: {nearest}." if nearest else "`infra-doctor list checks` names them all.",
+        )
+    write_stdout(_text(name, items[name]))
+    return ExitCode.OK
+
+
+def _text(name: str, item: Check | CompatibilityRule | tuple[str, str]) -> str:
+    if isinstance(item, tuple):
+        return f"{name}: {item[0]}\n\n{item[1].strip()}\n"
+    lines = [f"{name}: {item.title}", "", item.explanation.strip(), ""]
+    if isinstance(item, Check):
+        lines += ["What to do", f"  {item.remediation.strip()}", ""]
+        if item.explained_by:
+            lines += [f"May follow from: {', '.join(item.explained_by)}", ""]
+        if item.log_signatures:
+            lines += ["Seen in logs as", *(f"  {s}" for s in item.log_signatures), ""]
+    lines += ["Sources", *(f"  {s}" for s in item.sources)]
+    return "\n".join(lines) + "\n"

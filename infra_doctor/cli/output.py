@@ -1,0 +1,61 @@
+"""Writes outputs: standard output as bytes, files atomically."""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+from infra_doctor.errors import OutputError
+
+
+def write_stdout(text: str) -> None:
+    """UTF-8 to standard output, whatever the locale says. Raises BrokenPipeError, OutputError."""
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output: {error.strerror}") from error
+
+
+def write_file(path: str, data: str | bytes) -> None:
+    """Write a file whole or not at all: a temporary neighbour that is renamed. Raises OutputError."""
+    raw = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
+    if os.path.isdir(path):
+        raise OutputError(f"{path}: is a directory", help="Give the name of a file.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        _write_special(path, raw)
+        return
+    folder = os.path.dirname(os.path.abspath(path))
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)[:100]}.", dir=folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, os.path.realpath(path))
+    except OSError as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        help_text = (
+            "Make the folder first, or give another path." if error.errno == 2 else "Give a path that can be written."
+        )
+        raise OutputError(f"{path}: {error.strerror}", help=help_text) from error
+
+
+def _write_special(path: str, raw: bytes) -> None:
+    """A pipe or a device, as in `--html /dev/stdout`, cannot be renamed over."""
+    try:
+        with open(path, "wb") as file:
+            file.write(raw)
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,89 @@
+"""JSON in and out. Decoding is strict about types; unknown fields are let pass, because a minor version may add some."""
+
+import json
+from typing import Any, TypeVar
+
+import msgspec
+
+from infra_doctor.errors import InputError
+from infra_doctor.model.report import SCHEMA_VERSION, Report
+
+T = TypeVar("T")
+DOCUMENT_CAP_BYTES = 512 << 20
+
+
+def encode(document: Any, *, indent: int = 2) -> str:
+    """A document as JSON text with a closing newline. `indent` 0 gives one line.
+    None-valued `run` is left out; keys of mappings are sorted, dataclass fields keep their order."""
+    plain = msgspec.to_builtins(document, order="deterministic")
+    if isinstance(plain, dict) and plain.get("run", 1) is None:
+        del plain["run"]
+    raw = msgspec.json.encode(plain)
+    if indent:
+        raw = msgspec.json.format(raw, indent=indent)
+    return raw.decode("utf-8") + "\n"
+
+
+def to_plain(document: Any) -> Any:
+    """The document as dicts, lists, strings and numbers."""
+    return msgspec.to_builtins(document)
+
+
+def read_document(path: str, kinds: tuple[str, ...]) -> dict[str, Any]:
+    """A JSON document of one of these kinds. Raises InputError that names the file and the way out."""
+    import gzip
+    import stat
+    import zlib
+    from pathlib import Path
+
+    file = Path(path)
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise InputError(f"{path}: not a regular file")
+        if file.stat().st_size > DOCUMENT_CAP_BYTES:
+            raise InputError(f"{path}: larger than {DOCUMENT_CAP_BYTES >> 20} MiB")
+        raw = file.read_bytes()
+        if raw[:2] == b"\x1f\x8b":
+            with gzip.open(file) as packed:
+                raw = packed.read(DOCUMENT_CAP_BYTES + 1)
+            if len(raw) > DOCUMENT_CAP_BYTES:
+                raise InputError(f"{path}: larger than {DOCUMENT_CAP_BYTES >> 20} MiB when unpacked")
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{path}: {reason}") from error
+    try:
+        document = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a JSON document ({error})", help=_wanted(kinds)) from error
+    if not isinstance(document, dict) or document.get("kind") not in kinds:
+        found = document.get("kind") if isinstance(document, dict) else None
+        found_text = f"its kind is {json.dumps(found)[:60]}" if found is not None else "it names no kind"
+        raise InputError(f"{path}: not a {' or '.join(kinds)} of infra-doctor: {found_text}", help=_wanted(kinds))
+    version = str(document.get("schema_version", ""))
+    if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise InputError(
+            f"{path}: schema version {version[:20]!r} is not one that this infra-doctor reads ({SCHEMA_VERSION})",
+            help="Use the infra-doctor version that wrote the file, or write it again with this one.",
+        )
+    return document
+
+
+def _wanted(kinds: tuple[str, ...]) -> str:
+    ways = {
+        "snapshot": "`infra-doctor snapshot FILE` writes a snapshot.",
+        "report": "`infra-doctor check --json > FILE` writes a report.",
+    }
+    return " ".join(ways[k] for k in kinds if k in ways)
+
+
+def convert(plain: Any, kind: type[T], *, where: str) -> T:
+    """Plain JSON as a typed document. Raises InputError with the place of the first wrong value."""
+    try:
+        return msgspec.convert(plain, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def load_report(path: str) -> Report:
+    """A saved report. Raises InputError."""
+    return convert(read_document(path, ("report",)), Report, where=path)

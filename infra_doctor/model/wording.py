@@ -1,0 +1,103 @@
+"""How every front end says the same thing: signs, words, and text from a machine made safe to show.
+
+Text that comes from a machine (file names, messages, environment) may hold escape sequences, direction overrides or
+half characters. `printable` makes all of them visible; every front end passes such text through it."""
+
+from infra_doctor.model.compatibility import Verdict
+from infra_doctor.model.finding import Command, Severity, Status
+
+# Sign and word stand together, so that nothing is said by colour alone. One character each.
+SIGN: dict[Status, str] = {
+    Status.FAIL: "✖",
+    Status.ERROR: "‼",
+    Status.WARN: "!",
+    Status.UNKNOWN: "?",
+    Status.PASS: "✔",
+    Status.SKIP: "–",
+}
+VERDICT_SIGN: dict[Verdict, str] = {
+    Verdict.INCOMPATIBLE: SIGN[Status.FAIL],
+    Verdict.UNKNOWN: SIGN[Status.UNKNOWN],
+    Verdict.COMPATIBLE: SIGN[Status.PASS],
+}
+MEANING: dict[Status, str] = {
+    Status.FAIL: "broken, or will break",
+    Status.ERROR: "could not be looked at",
+    Status.WARN: "works, with a risk",
+    Status.UNKNOWN: "looked at, cannot be judged",
+    Status.PASS: "looked at and in order",
+    Status.SKIP: "does not apply here",
+}
+# What an ASCII terminal shows instead. Same width where a column depends on it.
+_ASCII = str.maketrans({
+    "✖": "x", "‼": "E", "✔": "+", "–": "-", "—": "-", "·": "|", "×": "x", "…": "...", "→": "->", "←": "<-", "↔": "<->",
+    "└": "`", "─": "-", "│": "|", "≥": ">=", "≤": "<=", "≠": "!=", "’": "'", "‘": "'", "“": '"', "”": '"', "µ": "u",
+})  # fmt: skip
+
+
+def to_ascii(text: str) -> str:
+    """The text in ASCII alone; characters without a stand-in become escapes such as `\\xe9`."""
+    return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """The text on one line, with everything that a terminal or browser would act on made visible (`\\x1b`, `\\u202e`).
+    A tab becomes a space; with `lines`, line breaks stay."""
+    if text.isprintable():
+        return text
+    return "".join(_shown(c, lines) for c in text)
+
+
+def _shown(character: str, lines: bool) -> str:
+    if character.isprintable() or (lines and character == "\n"):
+        return character
+    if character == "\t":
+        return " "
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+def shortened(text: str, limit: int) -> str:
+    """At most `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def command_line(command: Command) -> str:
+    """The command as one line for a POSIX shell."""
+    import shlex
+
+    return printable(("sudo " if command.needs_root else "") + shlex.join(command.argv))
+
+
+def is_web_link(address: str) -> bool:
+    """Whether this may become a link: http(s), nothing that a browser drops or treats as a separator."""
+    return (
+        address.startswith(("https://", "http://"))
+        and address.isascii()
+        and address.isprintable()
+        and not any(c in address for c in " <>\"'`\\")
+    )
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 fault`, `2 faults`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def joined(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
+
+
+def size(number_bytes: int) -> str:
+    """`139.8 GiB`."""
+    value = float(number_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def severity_words(severity: Severity) -> str:
+    """`high severity`."""
+    return f"{severity.value} severity"

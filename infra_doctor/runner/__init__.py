@@ -1,0 +1,1 @@
+"""A run: finding plug-ins, running probes and children, events, the compatibility matrix, checks, diagnosis."""

@@ -1,0 +1,126 @@
+"""From facts to findings: the compatibility matrix, the checks, the diagnosis. Pure: nothing reaches the machine."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from infra_doctor.model.compatibility import Compatibility
+from infra_doctor.model.evidence import Evidence, EvidenceKind
+from infra_doctor.model.finding import SEVERITY_RANK, Diagnosis, Finding, Severity, Status
+from infra_doctor.model.plugins import Check, CheckContext, CompatibilityRule
+
+T = TypeVar("T")
+BAD = frozenset({Status.FAIL, Status.WARN})
+
+
+def _guarded(kind: str, name: str, call: Callable[[], Iterable[T]]) -> tuple[tuple[T, ...], Finding | None]:
+    """What a plug-in gives, or the finding that says that it failed."""
+    try:
+        return tuple(call()), None
+    except Exception as error:  # noqa: BLE001  one plug-in's fault must not end the run
+        import traceback
+
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{last.filename.rsplit('/', 1)[-1]}:{last.lineno}"
+        return (), Finding(
+            id="PLUGIN-FAILED",
+            subject=(f"{kind}:{name}",),
+            status=Status.ERROR,
+            severity=Severity.MEDIUM,
+            title=f"{kind} {name} failed",
+            detail=f"{type(error).__name__}: {error} ({where})"[:400],
+            evidence=(Evidence(kind=EvidenceKind.DERIVED, source=where),),
+        )
+
+
+def judge_matrix(
+    rules: Iterable[CompatibilityRule], context: CheckContext
+) -> tuple[tuple[Compatibility, ...], list[Finding]]:
+    """All rows of the compatibility matrix in a total order, and what failed."""
+    rows: set[Compatibility] = set()
+    failures = []
+    for rule in rules:
+        found, failure = _guarded("rule", rule.id, lambda rule=rule: rule.judge(context))  # type: ignore[misc]
+        rows.update(found)
+        if failure:
+            failures.append(failure)
+    return tuple(sorted(rows, key=lambda c: (c.rule, c.left, c.right, c.verdict, c.detail))), failures
+
+
+def run_checks(checks: Iterable[Check], context: CheckContext) -> list[Finding]:
+    """The findings of all checks; a check that gives none, or another id, is itself an error."""
+    findings: list[Finding] = []
+    for check in checks:
+        found, failure = _guarded("check", check.id, lambda check=check: check.run(context))  # type: ignore[misc]
+        if failure is None and any(f.id != check.id for f in found):
+            found, failure = _guarded("check", check.id, _raiser("gave a finding with another id"))
+        if failure is None and not found:
+            _, failure = _guarded("check", check.id, _raiser("gave no finding"))
+        findings += found
+        if failure:
+            findings.append(failure)
+    return findings
+
+
+def _raiser(text: str) -> Callable[[], Iterable[Any]]:
+    def call() -> Iterable[Any]:
+        raise ValueError(text)
+
+    return call
+
+
+def diagnose(findings: Iterable[Finding], checks: Iterable[Check]) -> tuple[Diagnosis, ...]:
+    """Roots and what follows from each. A failing finding follows from another failing one when its check names that id
+    in `explained_by` and both speak of the same target (or one of them of the whole machine)."""
+    bad = [f for f in findings if f.status in BAD and not f.waived]
+    explained_by = {c.id: c.explained_by for c in checks}
+    causes: dict[str, list[Finding]] = {}
+    for finding in bad:
+        named = explained_by.get(finding.id, ())
+        causes[finding.fingerprint] = [
+            c for c in bad if c.id in named and c.fingerprint != finding.fingerprint and _same_place(finding, c)
+        ]
+    follows: dict[str, list[Finding]] = {}
+    for finding in bad:
+        root = _root(finding, causes)
+        if root is not finding:
+            follows.setdefault(root.fingerprint, []).append(finding)
+    by_fingerprint = {f.fingerprint: f for f in bad}
+    out = []
+    for root_print in sorted(follows, key=lambda p: (by_fingerprint[p].id, p)):
+        root = by_fingerprint[root_print]
+        consequences = sorted(follows[root_print], key=lambda f: (f.id, f.fingerprint))
+        ids = ", ".join(dict.fromkeys(f.id for f in consequences))
+        out.append(
+            Diagnosis(
+                root=root_print,
+                follows=tuple(f.fingerprint for f in consequences),
+                text=f"{root.id} explains {ids}: {root.title}",
+            )
+        )
+    return tuple(out)
+
+
+def _root(finding: Finding, causes: dict[str, list[Finding]]) -> Finding:
+    seen = {finding.fingerprint}
+    while True:
+        known = [c for c in causes[finding.fingerprint] if c.fingerprint not in seen]
+        if not known:
+            return finding
+        finding = min(known, key=lambda f: (SEVERITY_RANK[f.severity], f.id, f.fingerprint))
+        seen.add(finding.fingerprint)
+
+
+def _same_place(one: Finding, other: Finding) -> bool:
+    ones, others = _targets(one), _targets(other)
+    return not ones or not others or bool(ones & others)
+
+
+def _targets(finding: Finding) -> set[str]:
+    """The prefixes of the targets that a finding's subject names."""
+    out = set()
+    for key in finding.subject:
+        if key.startswith("target:"):
+            out.add(key.removeprefix("target:"))
+        elif "@/" in key:
+            out.add(key.split("@", 1)[1])
+    return out

@@ -1,0 +1,106 @@
+"""The one boundary: what leaves a run is redacted here, and nowhere else.
+
+Aliases are stable within a machine, so that reports can still be compared: homes become /home/user1, UUIDs of
+devices and the machine's name keyed hashes. What is redacted already stays as it is."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_HOME = re.compile(r"(/(?:home|Users|export/home|mnt/home|nfs/home)/)([^/\s:'\"]+)")
+_UUID = re.compile(r"\b(GPU|MIG|NPU)-[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_CREDENTIALS = re.compile(r"(\w[\w+.-]*://)[^/\s@]+@")
+_SECRET = re.compile(
+    r"(?i)([\w.-]*(?:token|secret|passw(?:or)?d|api[_-]?key|access[_-]?key|credential)[\w.-]*\s*[=:]\s*)[^\s,;'\"]+"
+)
+_TOKEN = re.compile(r"\b(?:gh[pousr]_|github_pat_|hf_|sk-|xox[abprs]-|glpat-|AKIA|planted-)[A-Za-z0-9_-]{6,}")
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[A-Za-z][\w.-]*")
+_ALIAS = re.compile(r"user\d+")
+# Names of accounts that tell nothing of a person.
+_GENERIC = frozenset({"root", "user", "ubuntu", "runner", "vscode", "app", "admin", "nobody", "ma-user", "ec2-user"})
+
+
+class Redactor:
+    """Redacts strings, documents and dataclasses. `replayed` says that aliases such as user1 are already aliases."""
+
+    def __init__(self, *, key: bytes, home: str | None, replayed: bool = False, enabled: bool = True) -> None:
+        self._key = key
+        self._users: dict[str, str] = {}
+        self._replayed = replayed
+        self._home = ""
+        if home and home not in {"/", "/root"} and not replayed:
+            match = _HOME.match(home + "/")
+            if match is None:
+                self._home = home.rstrip("/")
+                self._users["\0home"] = "user1"
+            elif match.group(2) not in _GENERIC:
+                self._user(match.group(2))
+        self.text: Callable[[str], str] = lru_cache(maxsize=65536)(self._text) if enabled else str
+
+    def _user(self, name: str) -> str:
+        if name in _GENERIC or (self._replayed and _ALIAS.fullmatch(name)):
+            return name
+        return self._users.setdefault(name, f"user{len(self._users) + 1}")
+
+    def hashed(self, text: str) -> str:
+        """A keyed hash: equal for equal texts of one machine."""
+        return hmac.new(self._key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:12]
+
+    def _text(self, text: str) -> str:
+        if self._home and self._home in text:
+            text = re.sub(re.escape(self._home) + r"(?=$|[/\s:'\"])", "/home/user1", text)
+        if "/h" in text or "/Users" in text or "home/" in text:
+            text = _HOME.sub(lambda m: m.group(1) + self._user(m.group(2)), text)
+        if "-" in text:
+            text = _UUID.sub(lambda m: f"{m.group(1)}-{self.hashed(m.group(0))}", text)
+            text = _TOKEN.sub("***", text)
+        if "@" in text:
+            text = _EMAIL.sub("***", _CREDENTIALS.sub(r"\1***@", text))
+        if "=" in text or ":" in text:
+            text = _SECRET.sub(r"\1***", text)
+        return text
+
+    def document(self, value: Any) -> Any:
+        """A JSON value with its strings redacted; keys stay (they are names of ours or of variables)."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {k: self.document(v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.document(v) for v in value]
+        return value
+
+    def typed(self, value: T) -> T:
+        """A dataclass (or a tuple, dict or string) with its strings redacted, of the same type."""
+        if isinstance(value, str):
+            # An enum member is a str too, and holds nothing to redact.
+            return self.text(value) if type(value) is str else value  # type: ignore[return-value]
+        if isinstance(value, tuple):
+            return tuple(map(self.typed, value))  # type: ignore[return-value]
+        if isinstance(value, dict):
+            return {k: self.typed(v) for k, v in value.items()}  # type: ignore[return-value]
+        if is_dataclass(value) and not isinstance(value, type):
+            changed: dict[str, Any] = {}
+            for name in _field_names(type(value)):
+                old = getattr(value, name)
+                if old is None or old == () or old == "":
+                    continue
+                new = self.typed(old)
+                if new != old:
+                    changed[name] = new
+            if changed:
+                from dataclasses import replace
+
+                return replace(value, **changed)
+        return value
+
+
+@lru_cache(maxsize=256)
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))

@@ -1,0 +1,1 @@
+"""The dashboard (Textual): one file per screen."""
