@@ -1,4 +1,4 @@
-"""JSON in and out. Decoding is strict about types; unknown fields are let pass, because a minor version may add some."""
+"""JSON in and out. Decoding is strict about types; unknown fields pass, because a minor version may add some."""
 
 import json
 from typing import Any, TypeVar

@@ -1,7 +1,98 @@
-"""The public plug-in API: what probes, checks, tables and report formats may use. Everything else of the core is private.
+"""The public plug-in API: what probes, checks, tables and report formats may use. The rest of the core is private.
 
-A plug-in package is named by an entry point (groups `infra_doctor.probes`, `.checks`, `.tables`, `.reports`, …); each of
-its modules offers the tuples `PROBES`, `CHECKS`, `RULES` or `FORMATS`. `API_VERSION` is raised when something here changes
-its meaning; a plug-in package may set `REQUIRES_API` to the version that it was written for."""
+A plug-in package is named by an entry point (groups `infra_doctor.probes`, `.checks`, `.tables`, `.reports`, …); each
+of its modules offers the tuples `PROBES`, `CHECKS`, `RULES` or `FORMATS`. `API_VERSION` is raised when something here
+changes its meaning; a plug-in package may set `REQUIRES_API` to the version that it was written for."""
+
+from typing import Any
+
+from infra_doctor.model.compatibility import Compatibility as Compatibility
+from infra_doctor.model.compatibility import Verdict as Verdict
+from infra_doctor.model.component import Component as Component
+from infra_doctor.model.component import LoadedBy as LoadedBy
+from infra_doctor.model.component import Target as Target
+from infra_doctor.model.evidence import Evidence as Evidence
+from infra_doctor.model.finding import Command as Command
+from infra_doctor.model.finding import Finding as Finding
+from infra_doctor.model.finding import Status as Status
+from infra_doctor.model.plugins import ReportFormat as ReportFormat
+from infra_doctor.model.report import Report as Report
+from infra_doctor.model.stack import StackLine as StackLine
+from infra_doctor.model.stack import machine_stack as machine_stack
+from infra_doctor.model.stack import target_stack as target_stack
+from infra_doctor.model.view import Cause as Cause
+from infra_doctor.model.view import Headline as Headline
+from infra_doctor.model.view import MatrixRow as MatrixRow
+from infra_doctor.model.view import Reason as Reason
+from infra_doctor.model.view import blind_probes as blind_probes
+from infra_doctor.model.view import by_kind as by_kind
+from infra_doctor.model.view import causes as causes
+from infra_doctor.model.view import headline as headline
+from infra_doctor.model.view import labels as labels
+from infra_doctor.model.view import loads_by_order as loads_by_order
+from infra_doctor.model.view import matrix as matrix
+from infra_doctor.model.view import passed as passed
+from infra_doctor.model.view import skipped as skipped
+from infra_doctor.model.view import waived as waived
+from infra_doctor.model.wording import MEANING as MEANING
+from infra_doctor.model.wording import SIGN as SIGN
+from infra_doctor.model.wording import VERDICT_SIGN as VERDICT_SIGN
+from infra_doctor.model.wording import command_line as command_line
+from infra_doctor.model.wording import counted as counted
+from infra_doctor.model.wording import is_web_link as is_web_link
+from infra_doctor.model.wording import printable as printable
+from infra_doctor.model.wording import privacy as privacy
+from infra_doctor.model.wording import shortened as shortened
+from infra_doctor.model.wording import to_ascii as to_ascii
 
 API_VERSION = 1
+
+
+def encode_json(document: Any, *, indent: int = 2) -> str:
+    """A document as JSON text with a closing newline; see the published schemas."""
+    from infra_doctor.codec import encode  # msgspec costs 40 ms, which most runs do not need
+
+    return encode(document, indent=indent)
+
+__all__ = [
+    "API_VERSION",
+    "MEANING",
+    "SIGN",
+    "VERDICT_SIGN",
+    "Any",
+    "Cause",
+    "Command",
+    "Compatibility",
+    "Component",
+    "Evidence",
+    "Finding",
+    "Headline",
+    "LoadedBy",
+    "MatrixRow",
+    "Reason",
+    "Report",
+    "ReportFormat",
+    "StackLine",
+    "Status",
+    "Target",
+    "Verdict",
+    "blind_probes",
+    "by_kind",
+    "causes",
+    "command_line",
+    "counted",
+    "headline",
+    "is_web_link",
+    "labels",
+    "loads_by_order",
+    "machine_stack",
+    "matrix",
+    "passed",
+    "printable",
+    "privacy",
+    "shortened",
+    "skipped",
+    "target_stack",
+    "to_ascii",
+    "waived",
+]

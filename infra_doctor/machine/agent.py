@@ -9,6 +9,7 @@ import errno
 import os
 import signal
 import stat as stat_module
+import struct
 import subprocess
 import sys
 import threading
@@ -16,6 +17,23 @@ import threading
 READ_CAP_BYTES = 64 << 20
 LIST_CAP = 200000
 LINK_CAP = 40
+
+ELF_BLOCK_BYTES = 4096
+ELF_HEADERS_CAP_BYTES = 65536  # Linux itself refuses more program headers (fs/binfmt_elf.c, load_elf_phdrs)
+ELF_DYNAMIC_CAP_BYTES = 1 << 18
+ELF_TEXT_CAP_BYTES = 1 << 20
+ELF_VERSIONS_CAP = 20000
+PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
+DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_SONAME, DT_RPATH, DT_RUNPATH = 1, 5, 10, 14, 15, 29
+DT_VERDEF, DT_VERDEFNUM, DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFC, 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF
+VER_FLG_WEAK = 2
+
+LDSO_CAP_BYTES = 8 << 20
+LDCACHE_CAP_BYTES = 32 << 20
+LDCACHE_NAME_CAP_BYTES = 4096
+LDCACHE_EXTENSION_MAGIC = 0xEAA42174
+# The second byte of an entry's flags, of 32-bit architectures: i386 and the like 0, MIPS n32 and o32, x32, ARM.
+CACHE_ARCHITECTURES_32 = (0x00, 0x06, 0x08, 0x09, 0x0B, 0x0C, 0x0D)
 
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ENODEV, errno.ESRCH)
 
@@ -157,6 +175,47 @@ class Agent:
                 result["base64"] = base64.b64encode(data).decode("ascii")
         return result
 
+    # -- ELF and the linker's cache -------------------------------------------------------------------------------
+
+    def op_elf(self, path):
+        """The dynamic section of an ELF file as the loader reads it, without section headers: {"path" (real), "bits",
+        "machine", "type", "interp", "soname", "needed", "rpath", "runpath", "version_needs", "version_defs"}."""
+        real_path = self.resolve(path)
+        try:
+            with self.open_regular(path) as file:
+                found = ElfFile(file.fileno()).facts()
+        except (ValueError, struct.error) as error:
+            return {"error": str(error), "code": "ENOEXEC"}
+        found["path"] = real_path
+        return found
+
+    def op_ldcache(self, path):
+        """[[soname, path, glibc-hwcaps name or None], ...] of glibc's ld.so.cache, in its order."""
+        try:
+            with self.open_regular(path) as file:
+                data = file.read(LDCACHE_CAP_BYTES + 1)
+            return linker_cache_entries(data)
+        except (ValueError, struct.error) as error:
+            return {"error": "ld.so.cache: %s" % error, "code": "EBADMSG"}
+
+    def op_ldso(self, path):
+        """What is compiled into glibc's ld.so: {"version": "2.36", "directories": [...], "cache": path}; an item that
+        is not found in it is None."""
+        import re
+
+        with self.open_regular(path) as file:
+            data = file.read(LDSO_CAP_BYTES)
+        version = re.search(rb"stable release version (2\.[0-9]{1,3})", data)
+        # elf/dl-load.c keeps the default directories as one run of NUL-ended strings, each with a slash at its end.
+        runs = re.findall(rb"(?:/(?:[!-.0-~]{1,200}/){1,20}\0){1,16}", data)
+        directories = next((run for run in runs if b"/lib" in run), None)
+        cache = re.search(rb"(/[!-~]{0,200}/ld\.so\.cache)\0", data)
+        return {
+            "version": version.group(1).decode("ascii") if version else None,
+            "directories": [d.decode("ascii").rstrip("/") for d in directories.split(b"\0")[:-1]] if directories else None,
+            "cache": cache.group(1).decode("ascii") if cache else None,
+        }
+
     # -- processes and the system ---------------------------------------------------------------------------------
 
     def op_environ(self, pid, names):
@@ -237,6 +296,263 @@ class Agent:
             "stderr": captured[1].decode("utf-8", "replace"),
             "timed_out": timed_out,
         }
+
+
+class ElfFile:
+    """What the loader reads of one ELF file, by program headers only (System V gABI; version records: LSB core,
+    "Symbol Versioning"). Reads whole blocks of 4 KiB, each once: a library of 2 GB costs about ten of them."""
+
+    def __init__(self, handle):
+        self.handle = handle
+        self.size_bytes = os.fstat(handle).st_size
+        self.blocks = {}
+        self.text_bytes = self.version_records = 0
+        if self.size_bytes < 16:
+            raise ValueError("no ELF file: %d bytes" % self.size_bytes)
+        ident = self.at(0, 16)
+        if ident[:4] != b"\x7fELF":
+            raise ValueError("no ELF file: it begins with %r" % ident[:4])
+        if ident[4] not in (1, 2) or ident[5] not in (1, 2):
+            raise ValueError("ELF class %d, data encoding %d: not known" % (ident[4], ident[5]))
+        self.wide = ident[4] == 2
+        self.order = "<" if ident[5] == 1 else ">"
+        self.loads = []
+        self.dynamic = self.interp = None
+        self.read_headers()
+
+    def at(self, offset, length):
+        """`length` bytes at `offset`; ValueError where the file ends before."""
+        if offset + length > self.size_bytes:
+            raise ValueError("truncated: byte %d of %d" % (offset + length, self.size_bytes))
+        number, start = divmod(offset, ELF_BLOCK_BYTES)
+        if start + length > ELF_BLOCK_BYTES:
+            data = os.pread(self.handle, length, offset)
+        else:
+            block = self.blocks.get(number)
+            if block is None:
+                block = self.blocks[number] = os.pread(self.handle, ELF_BLOCK_BYTES, number * ELF_BLOCK_BYTES)
+            data = block[start : start + length]
+        if len(data) != length:
+            raise ValueError("truncated while it was read")
+        return data
+
+    def unpack(self, form, offset):
+        form = self.order + form
+        return struct.unpack(form, self.at(offset, struct.calcsize(form)))
+
+    def read_headers(self):
+        """The header and the segments: what is mapped, the dynamic section, the interpreter."""
+        self.type, self.machine = self.unpack("HH", 16)
+        table = self.unpack("Q" if self.wide else "I", 32 if self.wide else 28)[0]
+        entry_bytes, count = self.unpack("HH", 54 if self.wide else 42)
+        if count == 0:
+            return
+        form = self.order + ("IIQQQQQQ" if self.wide else "IIIIIIII")
+        if entry_bytes != struct.calcsize(form):
+            raise ValueError("program headers of %d bytes" % entry_bytes)
+        if count * entry_bytes > ELF_HEADERS_CAP_BYTES:
+            raise ValueError("%d program headers" % count)
+        for fields in struct.iter_unpack(form, self.at(table, count * entry_bytes)):
+            if self.wide:
+                kind, _flags, offset, address, _, file_bytes, _, _ = fields
+            else:
+                kind, offset, address, _, file_bytes, _, _, _ = fields
+            if kind == PT_LOAD and file_bytes:
+                # The last page may be filled up with zeros; a segment that ends pages later was cut off.
+                if offset + file_bytes > self.size_bytes + ELF_BLOCK_BYTES:
+                    raise ValueError("truncated: a segment ends at byte %d of %d" % (offset + file_bytes, self.size_bytes))
+                self.loads.append((address, address + file_bytes, offset - address))
+            elif kind == PT_DYNAMIC and file_bytes:
+                self.dynamic = (offset, file_bytes)
+            elif kind == PT_INTERP:
+                if file_bytes > ELF_TEXT_CAP_BYTES:
+                    raise ValueError("interpreter name of %d bytes" % file_bytes)
+                self.interp = self.at(offset, file_bytes).split(b"\0")[0].decode("utf-8", "replace")
+
+    def place(self, address):
+        """The offset in the file of a mapped address."""
+        for start, end, shift in self.loads:
+            if start <= address < end:
+                return address + shift
+        raise ValueError("address 0x%x is in no segment" % address)
+
+    def text(self, offset):
+        """The NUL-ended string at an offset. All strings of a file together are capped."""
+        parts = []
+        while True:
+            if offset >= self.size_bytes:
+                raise ValueError("truncated: a string runs over the end")
+            length = min(ELF_BLOCK_BYTES - offset % ELF_BLOCK_BYTES, self.size_bytes - offset)
+            data, nul, _ = self.at(offset, length).partition(b"\0")
+            parts.append(data)
+            self.text_bytes += len(data) + 1
+            if self.text_bytes > ELF_TEXT_CAP_BYTES:
+                raise ValueError("strings of more than %d bytes" % ELF_TEXT_CAP_BYTES)
+            if nul:
+                return b"".join(parts).decode("utf-8", "replace")
+            offset += length
+
+    def facts(self):
+        found = {
+            "bits": 64 if self.wide else 32, "machine": self.machine, "type": self.type, "interp": self.interp,
+            "soname": None, "needed": [], "rpath": None, "runpath": None, "version_needs": [], "version_defs": [],
+        }  # fmt: skip
+        if self.dynamic is None:
+            return found
+        offset, length = self.dynamic
+        if length > ELF_DYNAMIC_CAP_BYTES:
+            raise ValueError("dynamic section of %d bytes" % length)
+        form = self.order + ("qQ" if self.wide else "iI")
+        length -= length % struct.calcsize(form)
+        texts = []
+        places = {}
+        for tag, value in struct.iter_unpack(form, self.at(offset, length)):
+            if tag == 0:
+                break
+            if tag in (DT_NEEDED, DT_SONAME, DT_RPATH, DT_RUNPATH):
+                texts.append((tag, value))
+            else:
+                places[tag] = value
+        strings = self.place(places[DT_STRTAB]) if DT_STRTAB in places else None
+        limit = places.get(DT_STRSZ, self.size_bytes)
+        if strings is None and texts:
+            raise ValueError("dynamic section without a string table")
+
+        def string(index):
+            if strings is None or index >= limit:
+                raise ValueError("string at %d of a table of %d bytes" % (index, limit if strings else 0))
+            return self.text(strings + index)
+
+        names = {DT_SONAME: "soname", DT_RPATH: "rpath", DT_RUNPATH: "runpath"}
+        for tag, value in texts:
+            if tag == DT_NEEDED:
+                found["needed"].append(string(value))
+            else:
+                found[names[tag]] = string(value)
+        if DT_VERNEED in places:
+            found["version_needs"] = self.version_needs(places[DT_VERNEED], places.get(DT_VERNEEDNUM, 0), string)
+        if DT_VERDEF in places:
+            found["version_defs"] = self.version_defs(places[DT_VERDEF], places.get(DT_VERDEFNUM, 0), string)
+        return found
+
+    def version_needs(self, address, count, string):
+        """[[library, [version, ...]], ...] without weak needs: the loader only warns of those."""
+        needs = []
+        offset = self.place(address)
+        for _ in range(count):
+            _version, aux_count, library, aux, following = self.version_record("HHIII", offset)
+            versions = []
+            aux_offset = offset + aux
+            for _ in range(aux_count):
+                _hash, flags, _other, name, aux_following = self.version_record("IHHII", aux_offset)
+                if not flags & VER_FLG_WEAK:
+                    versions.append(string(name))
+                if not aux_following:
+                    break
+                aux_offset += aux_following
+            if versions:
+                needs.append([string(library), versions])
+            if not following:
+                break
+            offset += following
+        return needs
+
+    def version_defs(self, address, count, string):
+        """[version, ...], the library's own name (the base definition) among them."""
+        defs = []
+        offset = self.place(address)
+        for _ in range(count):
+            _version, _flags, _index, aux_count, _hash, aux, following = self.version_record("HHHHIII", offset)
+            if aux_count:
+                defs.append(string(self.unpack("II", offset + aux)[0]))
+            if not following:
+                break
+            offset += following
+        return defs
+
+    def version_record(self, form, offset):
+        self.version_records += 1
+        if self.version_records > ELF_VERSIONS_CAP:
+            raise ValueError("more than %d version records" % ELF_VERSIONS_CAP)
+        return self.unpack(form, offset)
+
+
+def linker_cache_entries(data):
+    """The entries of ld.so.cache for the machine's own architecture. Format: glibc, sysdeps/generic/dl-cache.h; the
+    older header may stand before the newer one."""
+    if len(data) > LDCACHE_CAP_BYTES:
+        raise ValueError("more than %d bytes" % LDCACHE_CAP_BYTES)
+    base = 0
+    if data.startswith(b"ld.so-1.7.0"):
+        count = struct.unpack_from("<I", data, 12)[0]
+        base = (16 + 12 * count + 7) & ~7
+    if data[base : base + 20] != b"glibc-ld.so.cache1.1":
+        raise ValueError("not of the format glibc-ld.so.cache1.1")
+    # Byte 28 says the byte order since glibc 2.33: 2 little, 3 big, 0 not told.
+    order = ">" if data[base + 28 : base + 29] == b"\3" else "<"
+    count, string_bytes = struct.unpack_from(order + "II", data, base + 20)
+    extension = struct.unpack_from(order + "I", data, base + 32)[0]
+    if base + 48 + 24 * count + string_bytes > len(data):
+        raise ValueError("truncated: %d entries in %d bytes" % (count, len(data)))
+    hwcaps = linker_cache_hwcaps(data, base, order, extension)
+
+    def string(offset):
+        end = data.find(b"\0", base + offset)
+        if end < 0 or end - base - offset > LDCACHE_NAME_CAP_BYTES:
+            raise ValueError("a string at byte %d does not end" % offset)
+        return data[base + offset : end].decode("utf-8", "replace")
+
+    entries = list(struct.iter_unpack(order + "iIIIQ", data[base + 48 : base + 48 + 24 * count]))
+    own = own_cache_flags(entry[0] for entry in entries)
+    found = []
+    for flags, name, value, _os_version, hwcap in entries:
+        if flags != own:
+            continue
+        level = None
+        # Bit 62 (the low ten bits of the upper half hold an ISA level) marks an index into the hwcaps names.
+        if (hwcap >> 32) & ~0x3FF == 1 << 30:
+            index = hwcap & 0xFFFFFFFF
+            if index >= len(hwcaps):
+                raise ValueError("glibc-hwcaps name %d of %d" % (index, len(hwcaps)))
+            level = hwcaps[index]
+        elif hwcap:
+            level = "legacy-0x%x" % hwcap
+        found.append([string(name), string(value), level])
+    return found
+
+
+def own_cache_flags(flags):
+    """The architecture that most 64-bit entries are of (0x0303 x86-64, 0x0a03 AArch64 ...): a cache may hold entries of
+    32-bit compatibility libraries too. Where there is no 64-bit entry, the most frequent flags."""
+    counts = {}
+    for value in flags:
+        if value & 0xFF == 0x03:  # ELF, libc6
+            counts[value] = counts.get(value, 0) + 1
+    wide = [value for value in counts if value >> 8 not in CACHE_ARCHITECTURES_32]
+    return max(wide or counts or [0], key=lambda value: counts.get(value, 0))
+
+
+def linker_cache_hwcaps(data, base, order, extension):
+    """The glibc-hwcaps names in the cache's extension section."""
+    if extension == 0:
+        return []
+    magic, sections = struct.unpack_from(order + "II", data, extension)
+    if magic != LDCACHE_EXTENSION_MAGIC or sections > 64:
+        raise ValueError("damaged extension section")
+    for number in range(sections):
+        tag, _flags, offset, length = struct.unpack_from(order + "IIII", data, extension + 8 + 16 * number)
+        if tag != 1:
+            continue
+        if length > 4096 or offset + length > len(data):
+            raise ValueError("damaged glibc-hwcaps section")
+        names = []
+        for position in struct.unpack_from("%s%dI" % (order, length // 4), data, offset):
+            end = data.find(b"\0", base + position)
+            if end < 0 or end - base - position > LDCACHE_NAME_CAP_BYTES:
+                raise ValueError("a glibc-hwcaps name does not end")
+            names.append(data[base + position : end].decode("utf-8", "replace"))
+        return names
+    return []
 
 
 def serve(agent, source, sink):

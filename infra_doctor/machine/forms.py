@@ -61,15 +61,52 @@ class Replay:
         self.unrecorded: set[tuple[Any, ...]] = set()
 
     def ask(self, name: str, *arguments: Any) -> Any:
-        """The recorded result; None where there is none."""
+        """The recorded result, or what the recorded listings and links tell; None where neither is there."""
         key = observation_key(name, arguments)
         if key in self.answers:
             return self.answers[key]
+        path = str(arguments[0]) if arguments else ""
         if name == "realpath":
-            return arguments[0]
-        if name in {"stat", "read", "list", "readlink", "elf"} and self._known_absent(str(arguments[0])):
+            return self._resolve(path)
+        real = self._resolve(path)
+        if real != path and (name, real, *key[2:]) in self.answers:
+            return self.answers[(name, real, *key[2:])]
+        if name == "stat":
+            kind = self._listed_kind(real if arguments[1] else path)
+            if kind is not None:
+                return [kind, 0, 0o755, 0, f"replayed:{real}", None]
+        if name in {"stat", "read", "list", "readlink", "elf"} and self._known_absent(real):
             return None
         self.unrecorded.add(key)
+        return None
+
+    def _resolve(self, path: str) -> str:
+        """The real path as far as the recorded links tell."""
+        parts = [p for p in reversed(path.split("/")) if p not in {"", "."}]
+        done: list[str] = []
+        for _ in range(400):
+            if not parts:
+                break
+            part = parts.pop()
+            if part == "..":
+                done = done[:-1]
+                continue
+            link = self.answers.get(("readlink", "/" + "/".join([*done, part])))
+            if isinstance(link, str):
+                if link.startswith("/"):
+                    done = []
+                parts.extend(p for p in reversed(link.split("/")) if p not in {"", "."})
+            else:
+                done.append(part)
+        return "/" + "/".join(done)
+
+    def _listed_kind(self, path: str) -> str | None:
+        """The type that the recorded listing of the parent gives."""
+        folder, name = posixpath.split(path)
+        listing = self.answers.get(("list", folder))
+        for entry in listing if isinstance(listing, list) else ():
+            if entry[0] == name:
+                return "file" if entry[1] == "other" else str(entry[1])
         return None
 
     def _known_absent(self, path: str) -> bool:

@@ -228,25 +228,28 @@ class Machine:
         return tuple(out)
 
     def records(self, site_dirs: tuple[str, ...]) -> RecordScan:
-        """One streaming pass over the RECORD files of these directories; only contested files are hashed."""
-        found = self._value("RECORD", self.ask("records", site_dirs), False) or {}
-        errors = tuple((p, r) for p, r in found.get("errors") or ())
+        """One streaming pass over the RECORD files of these directories; only contested files are hashed.
+        Two directories never hold the same path, so each is a question of its own."""
+        scans = [self._value(d, self.ask("records", (d,)), False) or {} for d in dict.fromkeys(site_dirs)]
+        errors = tuple((p, r) for found in scans for p, r in found.get("errors") or ())
         for path, reason in errors:
             self.note_problem(path, reason)
         return RecordScan(
-            file_counts=tuple((p, n) for p, n in found.get("file_counts") or ()),
+            file_counts=tuple((p, n) for found in scans for p, n in found.get("file_counts") or ()),
             contested=tuple(
                 ContestedFile(
-                    path=c["path"], exists=c["exists"],
+                    path=c["path"],
+                    exists=c["exists"],
                     claims=tuple(Claim(distribution=d, digest=g) for d, g in c["claims"]),
                     winners=None if c["winners"] is None else tuple(c["winners"]),
                 )
+                for found in scans
                 for c in found.get("contested") or ()
             ),
-            libraries=tuple((p, d) for p, d in found.get("libraries") or ()),
+            libraries=tuple((p, d) for found in scans for p, d in found.get("libraries") or ()),
             errors=errors,
-            truncated=bool(found.get("truncated")),
-        )  # fmt: skip
+            truncated=any(found.get("truncated") for found in scans),
+        )
 
     # -- processes ------------------------------------------------------------------------------------------------
 

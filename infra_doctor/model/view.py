@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from infra_doctor.model.compatibility import Compatibility, Verdict
-from infra_doctor.model.component import DEVICE_KINDS, Component, Target
+from infra_doctor.model.component import DEVICE_KINDS, Component, LoadedBy, Target
 from infra_doctor.model.finding import Finding, Status
 from infra_doctor.model.report import Report
 from infra_doctor.model.wording import counted, joined
@@ -28,7 +28,7 @@ class Headline:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cause:
-    """A problem and what follows from it, directly or through others. `text` is the diagnosis in words, if there is one."""
+    """A problem and what follows from it, directly or through others. `text` is the diagnosis in words."""
 
     root: Finding
     text: str = ""
@@ -45,7 +45,7 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MatrixRow:
-    """One component's pairs, worst first. `cells` has the worst verdict per kind of what the component is paired with."""
+    """One component's pairs, worst first. `cells` has the worst verdict per kind of what it is paired with."""
 
     key: str
     cells: dict[str, Verdict] = field(default_factory=dict)
@@ -156,6 +156,14 @@ def _reasons(pairs: Iterable[tuple[str, str]]) -> tuple[Reason, ...]:
     return tuple(
         Reason(text=reason, ids=tuple(ids)) for reason, ids in sorted(groups.items(), key=lambda g: (-len(g[1]), g[0]))
     )
+
+
+def loads_by_order(component: Component) -> dict[str, tuple[LoadedBy, ...]]:
+    """Who loads this copy, by import order."""
+    orders: dict[str, tuple[LoadedBy, ...]] = {}
+    for use in component.loaded_by:
+        orders[use.order] = (*orders.get(use.order, ()), use)
+    return orders
 
 
 def is_library(component: Component) -> bool:

@@ -4,7 +4,7 @@ Text that comes from a machine (file names, messages, environment) may hold esca
 half characters. `printable` makes all of them visible; every front end passes such text through it."""
 
 from infra_doctor.model.compatibility import Verdict
-from infra_doctor.model.finding import Command, Severity, Status
+from infra_doctor.model.finding import Command, Status
 
 # Sign and word stand together, so that nothing is said by colour alone. One character each.
 SIGN: dict[Status, str] = {
@@ -98,6 +98,11 @@ def size(number_bytes: int) -> str:
     return f"{value:.1f} TiB"
 
 
-def severity_words(severity: Severity) -> str:
-    """`high severity`."""
-    return f"{severity.value} severity"
+def privacy(identified: bool) -> str:
+    """What a report says about the names in it."""
+    if identified:
+        return "Names, addresses, serial numbers and UUIDs stand here as they are on the machine (--identify)."
+    return (
+        "User names, machine names, serial numbers and UUIDs are replaced by aliases that stay the same on this machine; "
+        "passwords and tokens are left out."
+    )

@@ -3,7 +3,7 @@
 CORE_IDS: dict[str, tuple[str, str]] = {
     "PROBE-FAILED": (
         "something that is there could not be looked at",
-        """A probe ended by an error or at its deadline, a file could not be read, or a device did not answer. This is
+        """A probe ended by an error or at its deadline, a file could not be read, or a device gave no answer. This is
 neither healthy nor broken: the rest of the report stands, and what depends on the missing observation says so. Where the
 subject is an accelerator, `check` leaves with exit code 3 (`--lenient` turns that off).
 

@@ -13,6 +13,7 @@ from infra_doctor.errors import UsageError
 from infra_doctor.machine.forms import Replay, live_machine, replayed_machine, rooted_machine
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.python_env import find_all_targets, find_target
+from infra_doctor.machine.redaction import Redactor
 from infra_doctor.machine.types import Capability, MachineForm
 from infra_doctor.model.component import Component, Target
 from infra_doctor.model.evidence import Evidence, EvidenceKind
@@ -23,7 +24,6 @@ from infra_doctor.runner import registry as registry_module
 from infra_doctor.runner.events import Emit, ReportReady, RunPlanned, TargetsFound, ignore
 from infra_doctor.runner.judging import diagnose, judge_matrix, run_checks
 from infra_doctor.runner.probing import ProbeResult, run_probes
-from infra_doctor.runner.redaction import Redactor
 
 # Where no key of the machine's own can be read; hashes of random UUIDs stay unguessable with it.
 FALLBACK_KEY = b"infra-doctor"
@@ -141,8 +141,12 @@ class Run:
         facts = [f for r in results for f in r.facts]
         outcomes = tuple(r.outcome for r in results)
         common: dict[str, Any] = {
-            "targets": targets, "components": components, "facts": facts, "probes": outcomes, "today": self.now().date(),
-        }  # fmt: skip
+            "targets": targets,
+            "components": components,
+            "facts": facts,
+            "probes": outcomes,
+            "today": self.now().date(),
+        }
         rows, failures = judge_matrix(registry.tables, CheckContext(**common))
         context = CheckContext(**common, compatibility=rows)
         raw = [*registry.failures, *failures, *_probe_failures(results, registry.probes), *run_checks(checks, context)]

@@ -5,8 +5,8 @@ from typing import Any
 from infra_doctor import __version__
 from infra_doctor.machine.forms import observation_key
 from infra_doctor.machine.machine import Machine
+from infra_doctor.machine.redaction import Redactor
 from infra_doctor.model.report import SCHEMA_VERSION, Report
-from infra_doctor.runner.redaction import Redactor
 from infra_doctor.runner.run import Run
 
 

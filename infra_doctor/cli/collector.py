@@ -1,0 +1,67 @@
+"""`infra-doctor collector -o FILE`: a zipapp that takes a snapshot where the doctor cannot be installed."""
+
+import argparse
+import io
+import json
+import zipfile
+from importlib import resources
+
+from infra_doctor import __version__
+from infra_doctor.cli.main import say
+from infra_doctor.cli.output import write_file
+from infra_doctor.errors import ExitCode
+from infra_doctor.machine.machine import CORE_ENVIRONMENT
+from infra_doctor.model.report import SCHEMA_VERSION
+from infra_doctor.runner import registry
+
+MODULES = ("agent.py", "collect.py", "redaction.py")
+MAIN = """\
+import sys
+from infra_doctor_collector import agent, collect, redaction
+sys.exit(collect.main(agent.Agent(), redaction.Redactor, collect.packed_plan("infra_doctor_collector")))
+"""
+# A fixed moment, so that the same version packs to the same bytes.
+MOMENT = (2026, 1, 1, 0, 0, 0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `collector`."""
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", required=True, help="where to write the zipapp (collector.pyz)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pack and write it."""
+    write_file(args.output, pack())
+    say(f"wrote {args.output}; run it there: `python3 {args.output} snapshot.json`")
+    return ExitCode.OK
+
+
+def plan() -> dict[str, object]:
+    """What the probes declare that they read."""
+    probes = registry.load(("probes",)).probes
+    patterns = sorted({p for probe in probes for p in probe.collect})
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "version": __version__,
+        "environment": sorted({*CORE_ENVIRONMENT, *(n for p in probes for n in p.environment)}),
+        "paths": [p for p in patterns if p.startswith("/")],
+        "site": [p.removeprefix("site:") for p in patterns if p.startswith("site:")],
+        "commands": [p.removeprefix("run:").split() for p in patterns if p.startswith("run:")],
+    }
+
+
+def pack() -> bytes:
+    """The zipapp's bytes."""
+    source = resources.files("infra_doctor.machine")
+    out = io.BytesIO()
+    out.write(b"#!/usr/bin/env python3\n")
+    with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as archive:
+        members = {f"infra_doctor_collector/{name}": (source / name).read_text(encoding="utf-8") for name in MODULES}
+        members["infra_doctor_collector/__init__.py"] = ""
+        members["infra_doctor_collector/plan.json"] = json.dumps(plan(), indent=1, sort_keys=True)
+        members["__main__.py"] = MAIN
+        for name in sorted(members):
+            archive.writestr(zipfile.ZipInfo(name, MOMENT), members[name])
+    return out.getvalue()

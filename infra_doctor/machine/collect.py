@@ -1,0 +1,266 @@
+"""Takes a snapshot without the doctor: over-collects what its probes may ask, on any Python from 3.7 on.
+
+Packed into a zipapp beside `agent.py`, `redaction.py` and `plan.json` (what the probes declare that they read). A
+replay derives what it is asked from the listings, links and ELF facts gathered here. Vendor libraries are not called."""
+
+import argparse
+import datetime
+import fnmatch
+import json
+import os
+import pkgutil
+import posixpath
+import sys
+
+READ_BYTES = 256 << 10
+ELF_CAP = 4000
+ENTRY_CAP = 400000
+KEY = b"infra-doctor"
+
+
+class Collector:
+    """Asks the agent and keeps every answer."""
+
+    def __init__(self, agent, plan):
+        self.agent = agent
+        self.plan = plan
+        self.kept = {}
+        self.entries = 0
+        self.elf_files = {}
+
+    def ask(self, name, *arguments):
+        key = (name, json.dumps(arguments))
+        if key not in self.kept:
+            self.kept[key] = [name, list(arguments), self.agent.ask(name, *arguments)]
+        return self.kept[key][2]
+
+    # -- files ----------------------------------------------------------------------------------------------------
+
+    def folder(self, path):
+        """List a folder, and read the links in it."""
+        listing = self.ask("list", path)
+        if not isinstance(listing, list):
+            return []
+        self.entries += len(listing)
+        for name, kind in listing:
+            if kind == "link" and self.entries < ENTRY_CAP:
+                self.ask("readlink", posixpath.join(path, name))
+        return listing
+
+    def chain(self, path):
+        """Record every link on the way to a path, so that a replay resolves it."""
+        done = []
+        parts = [p for p in reversed(path.split("/")) if p not in ("", ".")]
+        for _ in range(200):
+            if not parts:
+                break
+            part = parts.pop()
+            if part == "..":
+                done = done[:-1]
+                continue
+            here = "/" + "/".join(done + [part])
+            link = self.ask("readlink", here)
+            if isinstance(link, str):
+                if link.startswith("/"):
+                    done = []
+                parts.extend(p for p in reversed(link.split("/")) if p not in ("", "."))
+            else:
+                done.append(part)
+        self.ask("stat", path, True)
+        self.ask("stat", path, False)
+        self.ask("realpath", path)
+
+    def glob(self, pattern):
+        found = ["/"]
+        for part in pattern.strip("/").split("/"):
+            step = []
+            for base in found:
+                if any(c in part for c in "*?["):
+                    names = [n for n, _ in self.folder(base)]
+                    step += [posixpath.join(base, n) for n in names if fnmatch.fnmatchcase(n, part)]
+                else:
+                    path = posixpath.join(base, part)
+                    if isinstance(self.ask("stat", path, False), list):
+                        step.append(path)
+            found = step
+        return found
+
+    def take(self, path):
+        """One path that a probe may ask for: a folder is listed, a library's ELF facts read, a file read."""
+        self.chain(path)
+        found = self.ask("stat", path, True)
+        if not isinstance(found, list):
+            return
+        if found[0] == "dir":
+            self.folder(path)
+        elif found[0] == "file":
+            if ".so" in posixpath.basename(path):
+                self.elf(path)
+            else:
+                self.ask("read", path, READ_BYTES)
+
+    def elf(self, path):
+        if path not in self.elf_files and len(self.elf_files) < ELF_CAP:
+            self.chain(path)
+            self.elf_files[path] = self.ask("elf", path)
+
+    # -- Python ---------------------------------------------------------------------------------------------------
+
+    def python(self, executable):
+        """The environment of an interpreter: what tells its sys.path, and what lies on it."""
+        self.chain(executable)
+        self.elf(executable)
+        real = self.ask("realpath", executable)
+        prefixes = []
+        for start in (executable, real if isinstance(real, str) else executable):
+            folder = posixpath.dirname(start)
+            self.folder(folder)
+            prefixes += [folder, posixpath.dirname(folder)]
+        for prefix in list(prefixes):
+            for name in ("pyvenv.cfg", "python._pth"):
+                text = self.ask("read", posixpath.join(prefix, name), READ_BYTES)
+                if isinstance(text, dict) and "text" in text:
+                    for line in text["text"].splitlines():
+                        if line.strip().startswith("home") and "=" in line:
+                            home = line.split("=", 1)[1].strip()
+                            self.chain(posixpath.join(home, "python3"))
+                            self.folder(home)
+                            prefixes.append(posixpath.dirname(home))
+        home = self.ask("environ", None, self.plan["environment"]).get("HOME", "")
+        for prefix in dict.fromkeys(prefixes + [posixpath.join(home, ".local") if home else "", "/usr", "/usr/local"]):
+            self.prefix(prefix)
+
+    def prefix(self, prefix):
+        if not prefix.startswith("/"):
+            return
+        self.folder(prefix)
+        for path in self.glob(prefix + "/conda-meta"):
+            self.folder(path)
+        for library in ("lib", "lib64"):
+            for name, _ in self.folder(posixpath.join(prefix, library)):
+                if name.startswith("python"):
+                    home = posixpath.join(prefix, library, name)
+                    self.folder(home)
+                    self.ask("stat", home + "/os.py", True)
+                    for site in ("site-packages", "dist-packages"):
+                        self.site(posixpath.join(home, site))
+
+    def site(self, path):
+        """One directory that holds distributions."""
+        self.chain(path)
+        if not isinstance(self.ask("list", path), list) or ("records", json.dumps([[path]])) in self.kept:
+            return
+        self.ask("distributions", path)
+        self.ask("records", [path])
+        for name, _ in self.folder(path):
+            if name.endswith((".pth", ".egg-link")) or (name.startswith("__editable__") and name.endswith(".py")):
+                self.ask("read", posixpath.join(path, name), READ_BYTES)
+        for pattern in self.plan["site"]:
+            for found in self.glob(posixpath.join(path, pattern)):
+                self.take(found)
+
+    # -- the closure of libraries ---------------------------------------------------------------------------------
+
+    def closure(self):
+        """ELF facts of every copy of every library that a gathered one may load."""
+        cache = self.ask("ldcache", "/etc/ld.so.cache")
+        by_name = {}
+        for soname, path, _ in cache if isinstance(cache, list) else []:
+            by_name.setdefault(soname, []).append(path)
+        folders = [d for d in self.environment.get("LD_LIBRARY_PATH", "").split(":") if d.startswith("/")]
+        folders += ["/lib64", "/usr/lib64", "/lib", "/usr/lib"]
+        folders += [d % m for d in ("/lib/%s", "/usr/lib/%s") for m in self.glob_names("/usr/lib/*-linux-gnu")]
+        for folder in folders:
+            self.chain(folder)
+            self.folder(folder)
+        asked = set()
+        while True:
+            wanted = {n for e in self.elf_files.values() if isinstance(e, dict) for n in e.get("needed", ())} - asked
+            if not wanted or len(self.elf_files) >= ELF_CAP:
+                return
+            asked |= wanted
+            for name in wanted:
+                listed = [k for k in self.kept if k[0] == "list"]
+                places = [json.loads(k[1])[0] for k in listed if self.holds(k, name)]
+                for path in by_name.get(name, []) + [posixpath.join(p, name) for p in places]:
+                    self.elf(path)
+
+    def glob_names(self, pattern):
+        return [posixpath.basename(p) for p in self.glob(pattern)]
+
+    def holds(self, key, name):
+        listing = self.kept[key][2]
+        return isinstance(listing, list) and any(entry[0] == name for entry in listing)
+
+    def run(self, pythons):
+        """Everything, in order."""
+        self.environment = self.ask("environ", None, self.plan["environment"])
+        self.ask("system")
+        for pattern in self.plan["paths"]:
+            for path in self.glob(pattern):
+                self.take(path)
+        for name in self.environment.get("LD_PRELOAD", "").replace(":", " ").split():
+            if name.startswith("/"):
+                self.elf(name)
+        for executable in pythons:
+            self.python(executable)
+        self.closure()
+        for argv in self.plan["commands"]:
+            self.ask("run", argv, 10)
+
+
+def candidates(environment):
+    """The interpreters that the doctor may judge: the active one first."""
+    active = [environment.get(variable) for variable in ("VIRTUAL_ENV", "CONDA_PREFIX")]
+    names = [posixpath.join(prefix, "bin", "python") for prefix in active if prefix]
+    for folder in environment.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":"):
+        names += [posixpath.join(folder, n) for n in ("python3", "python")]
+    return [n for n in dict.fromkeys(names + [sys.executable or ""]) if n and os.path.isfile(n)]
+
+
+def main(agent, redactor_class, plan, argv=None):
+    """Write a snapshot; 0, or 2 with the reason where that cannot be done."""
+    parser = argparse.ArgumentParser(description="Write a redacted snapshot of this machine for infra-doctor.")
+    parser.add_argument("file", metavar="FILE", help="where to write it (`-`: standard output)")
+    parser.add_argument("--python", metavar="PATH", help="the Python environment to judge (else the active one)")
+    args = parser.parse_args(argv)
+    collector = Collector(agent, plan)
+    environment = agent.ask("environ", None, plan["environment"])
+    collector.run([args.python] if args.python else candidates(environment))
+    redactor = redactor_class(key=KEY, home=environment.get("HOME"))
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    utc = datetime.timezone.utc
+    moment = datetime.datetime.fromtimestamp(int(epoch), utc) if epoch else datetime.datetime.now(utc)
+    document = {
+        "kind": "snapshot",
+        "schema_version": plan["schema_version"],
+        "tool": {"name": "infra-doctor collector", "version": plan["version"]},
+        "created": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "machine": {
+            "name": "node-" + redactor.hashed(os.uname().nodename),
+            "form": "live",
+            "capabilities": ["commands", "environment", "files", "kernel state", "processes"],
+        },
+        "request": {"python": redactor.text(args.python) if args.python else None, "pid": None, "all_pythons": False},
+        "observations": [redactor.document(collector.kept[key]) for key in sorted(collector.kept)],
+    }
+    text = json.dumps(document, indent=0, sort_keys=True) + "\n"
+    try:
+        if args.file == "-":
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        else:
+            temporary = "%s.%d.part" % (args.file, os.getpid())
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.rename(temporary, args.file)
+    except OSError as error:
+        sys.stderr.write("collector: %s: %s\n" % (args.file, error.strerror))
+        return 2
+    sys.stderr.write("wrote %s (%d observations)\n" % (args.file, len(collector.kept)))
+    return 0
+
+
+def packed_plan(package):
+    """The plan that was packed beside us."""
+    return json.loads(pkgutil.get_data(package, "plan.json").decode("utf-8"))
