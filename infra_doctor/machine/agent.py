@@ -42,6 +42,8 @@ def failure(error):
     """The error value of an OSError (or any exception)."""
     if isinstance(error, OSError) and error.errno is not None:
         return {"error": os.strerror(error.errno), "code": errno.errorcode.get(error.errno, "EIO")}
+    if isinstance(error, ValueError) and str(error):
+        return {"error": str(error), "code": "EINVAL"}
     return {"error": "%s: %s" % (type(error).__name__, error), "code": "FAULT"}
 
 
@@ -210,9 +212,11 @@ class Agent:
         runs = re.findall(rb"(?:/(?:[!-.0-~]{1,200}/){1,20}\0){1,16}", data)
         directories = next((run for run in runs if b"/lib" in run), None)
         cache = re.search(rb"(/[!-~]{0,200}/ld\.so\.cache)\0", data)
+        if directories is not None:
+            directories = [directory.rstrip("/") for directory in directories.decode("ascii").split("\0")[:-1]]
         return {
             "version": version.group(1).decode("ascii") if version else None,
-            "directories": [d.decode("ascii").rstrip("/") for d in directories.split(b"\0")[:-1]] if directories else None,
+            "directories": directories,
             "cache": cache.group(1).decode("ascii") if cache else None,
         }
 
@@ -359,8 +363,9 @@ class ElfFile:
                 kind, offset, address, _, file_bytes, _, _, _ = fields
             if kind == PT_LOAD and file_bytes:
                 # The last page may be filled up with zeros; a segment that ends pages later was cut off.
-                if offset + file_bytes > self.size_bytes + ELF_BLOCK_BYTES:
-                    raise ValueError("truncated: a segment ends at byte %d of %d" % (offset + file_bytes, self.size_bytes))
+                end = offset + file_bytes
+                if end > self.size_bytes + ELF_BLOCK_BYTES:
+                    raise ValueError("truncated: a segment ends at byte %d of %d" % (end, self.size_bytes))
                 self.loads.append((address, address + file_bytes, offset - address))
             elif kind == PT_DYNAMIC and file_bytes:
                 self.dynamic = (offset, file_bytes)

@@ -65,7 +65,8 @@ class Redactor:
 
     def _text(self, text: str) -> str:
         if self._home and self._home in text:
-            text = re.sub(re.escape(self._home) + r"(?=$|[/\s:'\"])", "/home/user1", text)
+            # The mark keeps the alias from being taken for a name.
+            text = re.sub(re.escape(self._home) + r"(?=$|[/\s:'\"])", "\0", text)
         if "home/" in text or "/Users/" in text:
             text = _HOME.sub(lambda m: m.group(1) + self._user(m.group(2)), text)
         if "-" in text or "_" in text or "AKIA" in text:
@@ -75,7 +76,7 @@ class Redactor:
             text = _EMAIL.sub("***", _CREDENTIALS.sub(r"\1***@", text))
         if "=" in text or ":" in text:
             text = _SECRET.sub(r"\1***", text)
-        return text
+        return text.replace("\0", "/home/user1") if self._home else text
 
     def document(self, value: Any) -> Any:
         """A JSON value with its strings redacted; keys stay (they are names of ours or of variables)."""

@@ -118,9 +118,9 @@ def _driver(component: Component) -> str:
 
 
 def _placed(component: Component) -> str:
-    used = any(component.attributes.get(name) is True for name in ("default", "active"))
+    chosen = [name for name in ("default", "active") if component.attributes.get(name) is True]
     words = f"{component.version or 'version unknown'}" + (f" in {component.location}" if component.location else "")
-    return f"{words} (used)" if used else words
+    return f"{words} ({', '.join(chosen)})" if chosen else words
 
 
 def _wheel(component: Component) -> str:

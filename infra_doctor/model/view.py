@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from infra_doctor.model.compatibility import Compatibility, Verdict
-from infra_doctor.model.component import DEVICE_KINDS, Component, LoadedBy, Target
+from infra_doctor.model.component import DEVICE_KINDS, Component, Target
 from infra_doctor.model.finding import Finding, Status
 from infra_doctor.model.report import Report
 from infra_doctor.model.wording import counted, joined
@@ -58,13 +58,13 @@ def headline(report: Report) -> Headline:
     for finding in report.findings:
         if finding.waived is None:
             counts[finding.status] += 1
-    blind = f"{counts[Status.ERROR]} could not be looked at" if counts[Status.ERROR] else ""
+    blind = f"{counted(counts[Status.ERROR], 'thing')} could not be looked at" if counts[Status.ERROR] else ""
     risks = counted(counts[Status.WARN], "warning") if counts[Status.WARN] else ""
-    open_ = f"{counts[Status.UNKNOWN]} could not be judged" if counts[Status.UNKNOWN] else ""
+    open_ = f"{counted(counts[Status.UNKNOWN], 'thing')} could not be judged" if counts[Status.UNKNOWN] else ""
     more = joined([words for words in (risks, open_, blind) if words])
     if counts[Status.FAIL]:
         text = f"The stack does not fit together: {_faults(report, counts[Status.FAIL])}"
-        return Headline(status=Status.FAIL, text=f"{text}; {more}." if more else f"{text}.")
+        return Headline(status=Status.FAIL, text=f"{text}; {blind}." if blind else f"{text}.")
     devices = any(c.kind in DEVICE_KINDS for c in report.components)
     unseen = "" if devices else " No accelerator device was found."
     for status in (Status.ERROR, Status.WARN, Status.UNKNOWN):
@@ -158,12 +158,12 @@ def _reasons(pairs: Iterable[tuple[str, str]]) -> tuple[Reason, ...]:
     )
 
 
-def loads_by_order(component: Component) -> dict[str, tuple[LoadedBy, ...]]:
-    """Who loads this copy, by import order."""
-    orders: dict[str, tuple[LoadedBy, ...]] = {}
+def loads(component: Component) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Who loads this copy: (consumer key, the loader's reason) -> the import orders in which it does."""
+    uses: dict[tuple[str, str], tuple[str, ...]] = {}
     for use in component.loaded_by:
-        orders[use.order] = (*orders.get(use.order, ()), use)
-    return orders
+        uses[use.consumer, use.via] = (*uses.get((use.consumer, use.via), ()), use.order)
+    return uses
 
 
 def is_library(component: Component) -> bool:

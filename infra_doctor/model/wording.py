@@ -4,6 +4,7 @@ Text that comes from a machine (file names, messages, environment) may hold esca
 half characters. `printable` makes all of them visible; every front end passes such text through it."""
 
 from infra_doctor.model.compatibility import Verdict
+from infra_doctor.model.component import AttributeValue
 from infra_doctor.model.finding import Command, Status
 
 # Sign and word stand together, so that nothing is said by colour alone. One character each.
@@ -15,11 +16,13 @@ SIGN: dict[Status, str] = {
     Status.PASS: "✔",
     Status.SKIP: "–",
 }
-VERDICT_SIGN: dict[Verdict, str] = {
-    Verdict.INCOMPATIBLE: SIGN[Status.FAIL],
-    Verdict.UNKNOWN: SIGN[Status.UNKNOWN],
-    Verdict.COMPATIBLE: SIGN[Status.PASS],
+# The status whose sign and colour a verdict of the matrix is shown with.
+VERDICT_STATUS: dict[Verdict, Status] = {
+    Verdict.INCOMPATIBLE: Status.FAIL,
+    Verdict.UNKNOWN: Status.UNKNOWN,
+    Verdict.COMPATIBLE: Status.PASS,
 }
+VERDICT_SIGN: dict[Verdict, str] = {verdict: SIGN[status] for verdict, status in VERDICT_STATUS.items()}
 MEANING: dict[Status, str] = {
     Status.FAIL: "broken, or will break",
     Status.ERROR: "could not be looked at",
@@ -98,11 +101,21 @@ def size(number_bytes: int) -> str:
     return f"{value:.1f} TiB"
 
 
+def attribute(name: str, value: AttributeValue) -> str:
+    """`page size 4096`, `memory 139.8 GiB`, `wsl no`."""
+    words = name.removesuffix("_bytes").replace("_", " ")
+    if isinstance(value, bool):
+        return f"{words} {'yes' if value else 'no'}"
+    if isinstance(value, int) and name.endswith("_bytes"):
+        return f"{words} {size(value)}"
+    return f"{words} {'unknown' if value is None else value}"
+
+
 def privacy(identified: bool) -> str:
     """What a report says about the names in it."""
     if identified:
         return "Names, addresses, serial numbers and UUIDs stand here as they are on the machine (--identify)."
     return (
-        "User names, machine names, serial numbers and UUIDs are replaced by aliases that stay the same on this machine; "
-        "passwords and tokens are left out."
+        "User names, machine names, serial numbers and UUIDs are replaced by aliases that stay the same on this "
+        "machine; passwords and tokens are left out."
     )

@@ -101,13 +101,18 @@ def diagnose(findings: Iterable[Finding], checks: Iterable[Check]) -> tuple[Diag
 
 
 def _root(finding: Finding, causes: dict[str, list[Finding]]) -> Finding:
-    seen = {finding.fingerprint}
-    while True:
-        known = [c for c in causes[finding.fingerprint] if c.fingerprint not in seen]
-        if not known:
-            return finding
-        finding = min(known, key=lambda f: (SEVERITY_RANK[f.severity], f.id, f.fingerprint))
-        seen.add(finding.fingerprint)
+    """The last cause of a finding; of causes that name each other, the first in order."""
+    seen = [finding]
+    while causes[finding.fingerprint]:
+        finding = min(causes[finding.fingerprint], key=_order)
+        if finding in seen:
+            return min(seen[seen.index(finding) :], key=_order)
+        seen.append(finding)
+    return finding
+
+
+def _order(finding: Finding) -> tuple[int, str, str]:
+    return (SEVERITY_RANK[finding.severity], finding.id, finding.fingerprint)
 
 
 def _same_place(one: Finding, other: Finding) -> bool:

@@ -68,7 +68,7 @@ def library(kind: str, path: str, version: str, origin: str, loaded_by: tuple[Lo
     return Component(
         key=f"{kind}:{path}",
         kind=kind,
-        name="lib" + kind,
+        name=soname.partition(".so")[0],
         version=version,
         location=path,
         origin=origin,
@@ -236,8 +236,9 @@ def problems() -> tuple[Finding, ...]:
             ),
         ),
         finding(
-            "NVML-MISMATCH", Status.ERROR, "The device library did not answer in 5 s", "gpu:0000:00:07.0",
-            severity=Severity.HIGH, evidence=(evidence(EvidenceKind.LIBRARY, "nvmlDeviceGetMemoryInfo_v2(1)", "no answer"),),
+            "PROBE-FAILED", Status.ERROR, "NVML: could not be looked at", "gpu:0000:00:07.0", "probe:nvml",
+            severity=Severity.MEDIUM, detail="the child did not answer in 5 s",
+            evidence=(evidence(EvidenceKind.DERIVED, "probe:nvml", "the child did not answer in 5 s"),),
             remediation=Remediation(text="Look at the kernel log.", commands=(Command(argv=("dmesg", "-T"), needs_root=True),)),
         ),
         finding(

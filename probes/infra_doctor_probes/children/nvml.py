@@ -19,8 +19,8 @@ BRANDS = {
     11: "Cloud Gaming", 12: "Quadro RTX", 13: "NVIDIA RTX", 14: "NVIDIA", 15: "GeForce RTX", 16: "Titan RTX",
 }  # fmt: skip
 # Errors that mean "this device has no such thing", or that we may not ask: nvmlReturn_t.
-NOT_SUPPORTED, NO_PERMISSION, FUNCTION_NOT_FOUND = 3, 4, 13
-FIELD_ABSENT = {2, NOT_SUPPORTED, NO_PERMISSION, 6, FUNCTION_NOT_FOUND, 25, 26}
+INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND, FUNCTION_NOT_FOUND, DEPRECATED = 2, 3, 4, 6, 13, 26
+FIELD_ABSENT = {INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND, FUNCTION_NOT_FOUND, DEPRECATED}
 
 
 def main() -> None:
@@ -40,9 +40,10 @@ def collect() -> dict[str, Any]:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
         return {**answer, **failure(error)}
-    fields: dict[str, str] = {}
-    answer["driver_version"] = field(pynvml, fields, "driver_version", lambda: text(pynvml.nvmlSystemGetDriverVersion()))
-    answer["nvml_version"] = field(pynvml, fields, "nvml_version", lambda: text(pynvml.nvmlSystemGetNVMLVersion()))
+    errors: dict[str, str] = {}
+    answer["driver_version"] = field(pynvml, errors, "driver_version", lambda: text(pynvml.nvmlSystemGetDriverVersion()))
+    answer["nvml_version"] = field(pynvml, errors, "nvml_version", lambda: text(pynvml.nvmlSystemGetNVMLVersion()))
+    answer["errors"] = errors
     try:
         count = int(pynvml.nvmlDeviceGetCount())
     except pynvml.NVMLError as error:
@@ -72,7 +73,9 @@ def device(pynvml: Any, index: int) -> dict[str, Any]:
         "persistence": lambda: bool(pynvml.nvmlDeviceGetPersistenceMode(handle)),
     }
     found = {name: field(pynvml, errors, name, ask) for name, ask in asked.items()}
-    return {"index": index, "error": "", **found, "errors": errors}
+    # A GPU that has fallen off the bus still gives a handle.
+    lost = errors.get("pci", "") if found["pci"] is None else ""
+    return {"index": index, "error": lost, **found, "errors": errors}
 
 
 def field(pynvml: Any, errors: dict[str, str], name: str, ask: Callable[[], Any]) -> Any:
