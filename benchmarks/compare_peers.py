@@ -71,10 +71,8 @@ def main() -> None:
         print(f"bare interpreter {bare * 1e3:.0f} ms; --version +{(version - bare) * 1e3:.0f} ms; "
               f"--help +{(usage - bare) * 1e3:.0f} ms (bound: +60 ms)")  # fmt: skip
         for rival, (argv, environment, bound) in rivals.items():
-            pairs = []
-            for _ in range(args.runs + 1):
-                pairs.append((once(ours, dict(os.environ)), once(argv, environment)))
-            pairs = pairs[1:]  # the first warms the page cache
+            pairs = [(once(ours, dict(os.environ)), once(argv, environment)) for _ in range(args.runs + 1)]
+            del pairs[0]  # it warms the page cache
             ratio = statistics.median(a / b for a, b in pairs)
             mine, other = (statistics.median(column) * 1e3 for column in zip(*pairs, strict=True))
             verdict = "within" if ratio <= bound else "OVER"

@@ -121,7 +121,7 @@ __all__ = [
     "headline",
     "is_web_link",
     "labels",
-    "loads_by_order",
+    "loads",
     "machine_stack",
     "matrix",
     "passed",

@@ -41,7 +41,9 @@ def collect() -> dict[str, Any]:
     except pynvml.NVMLError as error:
         return {**answer, **failure(error)}
     errors: dict[str, str] = {}
-    answer["driver_version"] = field(pynvml, errors, "driver_version", lambda: text(pynvml.nvmlSystemGetDriverVersion()))
+    answer["driver_version"] = field(
+        pynvml, errors, "driver_version", lambda: text(pynvml.nvmlSystemGetDriverVersion())
+    )
     answer["nvml_version"] = field(pynvml, errors, "nvml_version", lambda: text(pynvml.nvmlSystemGetNVMLVersion()))
     answer["errors"] = errors
     try:

@@ -82,9 +82,7 @@ def run(ctx: ProbeContext) -> Iterator[object]:
         nvcc_toolkit=toolkits[nvcc_root.path].key if nvcc_root and nvcc_root.path in toolkits else None,
         default_toolkit=toolkits[default].key if default in toolkits else None,
         arch_list=machine.environ.get("TORCH_CUDA_ARCH_LIST") or None,
-        evidence=tuple(
-            Evidence(kind=EvidenceKind.ENVIRONMENT, source=n, text=v) for n, v in environment.items() if v
-        ),
+        evidence=tuple(Evidence(kind=EvidenceKind.ENVIRONMENT, source=n, text=v) for n, v in environment.items() if v),
     )
     if any(t.attributes.get("nvcc_path") for t in toolkits.values()):
         yield from host_compiler(machine)
@@ -234,7 +232,9 @@ def ask_nvcc(machine: Machine, nvcc: str) -> tuple[str | None, list[Evidence]]:
         return None, []
     result = machine.run(nvcc, "--version", timeout_s=5.0)
     match = re.search(r"release \d+\.\d+, V(\d+\.\d+\.\d+)", result.stdout[:4000])
-    said = match.group(0) if match else result.error or ("timed out" if result.timed_out else "no version in its answer")
+    said = (
+        match.group(0) if match else result.error or ("timed out" if result.timed_out else "no version in its answer")
+    )
     evidence = [Evidence(kind=EvidenceKind.COMMAND, source=f"{nvcc} --version", text=said)]
     return match.group(1) if match else None, evidence
 

@@ -164,9 +164,7 @@ def session_of(result: ChildResult) -> NvmlSession:
     evidence = [Evidence(kind=EvidenceKind.LIBRARY, source="libnvidia-ml.so.1 nvmlInit", text=shown)]
     if versions["cuda_driver_version"]:
         offered = f"CUDA {versions['cuda_driver_version']}"
-        evidence.append(
-            Evidence(kind=EvidenceKind.LIBRARY, source="libcuda.so.1 cuDriverGetVersion", text=offered)
-        )
+        evidence.append(Evidence(kind=EvidenceKind.LIBRARY, source="libcuda.so.1 cuDriverGetVersion", text=offered))
     return NvmlSession(
         error=error,
         error_code=code if isinstance(code, int) else None,
@@ -220,9 +218,7 @@ def string(value: object) -> str | None:
 # -- what it comes to ---------------------------------------------------------------------------------------------
 
 
-def set_aside(
-    ctx: ProbeContext, gpus: dict[str, Gpu], nodes: NvidiaDeviceNodes | None
-) -> Iterator[NvidiaGpusNotGiven]:
+def set_aside(ctx: ProbeContext, gpus: dict[str, Gpu], nodes: NvidiaDeviceNodes | None) -> Iterator[NvidiaGpusNotGiven]:
     """The GPUs that show here and are not ours, with the reason."""
     unanswered = {a: g for a, g in gpus.items() if g.seen_by in {"pci", "proc"}}
     kept = [a for a, g in unanswered.items() if str(g.attributes.get("driver_module")).startswith("vfio")]
