@@ -18,10 +18,22 @@ def encode(document: Any, *, indent: int = 2) -> str:
     plain = msgspec.to_builtins(document, order="deterministic")
     if isinstance(plain, dict) and plain.get("run", 1) is None:
         del plain["run"]
-    raw = msgspec.json.encode(plain)
+    try:
+        raw = msgspec.json.encode(plain)
+    except UnicodeEncodeError:  # a file name that is not UTF-8 came in with half characters, which JSON does not know
+        raw = msgspec.json.encode(_whole_characters(plain))
     if indent:
         raw = msgspec.json.format(raw, indent=indent)
     return raw.decode("utf-8") + "\n"
+
+
+def _whole_characters(value: Any) -> Any:
+    """The value with half characters (from `surrogateescape`) spelt out: `\\udce9`."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_whole_characters(k): _whole_characters(v) for k, v in value.items()}
+    return [_whole_characters(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def to_plain(document: Any) -> Any:

@@ -297,7 +297,7 @@ class Loader:
             path=path, real_path=elf.path, soname=elf.soname, requested=requested, via=via,
             by=parent.object.path if parent else "",
         )  # fmt: skip
-        origin, owner = posixpath.dirname(path), f" of {posixpath.basename(path)}"
+        origin, owner = posixpath.dirname(elf.path), f" of {posixpath.basename(path)}"
         rpath, relative = self._search_path.places(
             elf.rpath if elf.runpath is None else None, origin=origin, source="RPATH", owner=owner
         )

@@ -77,7 +77,7 @@ def is_web_link(address: str) -> bool:
         address.startswith(("https://", "http://"))
         and address.isascii()
         and address.isprintable()
-        and not any(c in address for c in " <>\"'`\\")
+        and not any(c in address for c in " <>\"'`|\\")
     )
 
 

@@ -47,9 +47,9 @@ def prose(text: str) -> str:
     return printable(text, lines=True).translate(_MARKS)
 
 
-def code(text: str) -> str:
-    """A code span that ends where it should, in a table too."""
-    shown = printable(text).replace("|", "\\|")
+def code(text: str, *, in_table: bool = False) -> str:
+    """A code span that ends where it should. In a table a bar ends the cell even inside of code."""
+    shown = printable(text).replace("|", "\\|") if in_table else printable(text)
     fence = "`" * (_longest_run(shown) + 1)
     pad = " " if shown.startswith("`") or shown.endswith("`") or not shown else ""
     return f"{fence}{pad}{shown}{pad}{fence}"
@@ -77,9 +77,8 @@ def render(report: Report, options: dict[str, Any]) -> str:
     lines += _quiet(report)
     lines += _folded("Compatibility", _matrix(report))
     lines += _folded("Components", _components(report))
-    lines += [
-        f"<sub>infra-doctor {prose(report.tool.version)}, {prose(report.created)}. {privacy(report.machine.identified)}</sub>"
-    ]
+    made = f"{report.tool.name} {report.tool.version}, {report.created}. {privacy(report.machine.identified)}"
+    lines.append(f"<sub>{prose(made)}</sub>")
     return "\n".join(lines) + "\n"
 
 
@@ -121,8 +120,7 @@ def _quiet(report: Report) -> list[str]:
     good = passed(report)
     if good:
         lines.append(f"- {SIGN[Status.PASS]} PASS {prose(', '.join(dict.fromkeys(f.id for f in good)))}")
-    for reason in skipped(report):
-        lines.append(f"- {SIGN[Status.SKIP]} SKIP {prose(', '.join(reason.ids))}: {prose(reason.text)}")
+    lines += [f"- {SIGN[Status.SKIP]} SKIP {prose(', '.join(r.ids))}: {prose(r.text)}" for r in skipped(report)]
     for finding in waived(report):
         why = finding.waived.reason if finding.waived else ""
         until = f", until {finding.waived.until}" if finding.waived and finding.waived.until else ""
@@ -141,7 +139,7 @@ def _matrix(report: Report) -> list[str]:
                 prose(names.get(pair.left, pair.left)),
                 prose(names.get(pair.right, pair.right)),
                 prose(pair.detail),
-                f"{prose(pair.rule)} {source.replace('|', '%7C')}",
+                f"{prose(pair.rule)} {source}",
             ))  # fmt: skip
     return _table(("Verdict", "This", "With", "Why", "Rule"), rows)
 
@@ -157,7 +155,7 @@ def _component(component: Component, names: dict[str, str]) -> tuple[str, ...]:
     return (
         prose(component.kind),
         prose(f"{component.name} {component.version or ''}".strip()),
-        code(component.location) if component.location else "",
+        code(component.location, in_table=True) if component.location else "",
         prose(component.origin or ""),
         "<br>".join(map(prose, users)),
     )

@@ -13,7 +13,7 @@ from infra_doctor.model.finding import Status
 from infra_doctor.model.report import Report
 from infra_doctor.runner import registry
 from infra_doctor.runner.run import Run, RunOptions
-from tests.support.recipe import MissingSample, recipe_machine
+from tests.support.recipe import MissingSample, read_recipe, recipe_machine
 
 FOLDERS = sorted(p.parent for p in Path(__file__).parent.glob("*/expect.toml"))
 PLUGINS = registry.load(third_party=False)
@@ -27,7 +27,7 @@ def report_of(folder: Path) -> Report:
         document = read_document(str(recorded), ("snapshot",))
         machine = replayed_machine(document, where=str(recorded), environment_names=NAMES)
         return Run(RunOptions(), registry=PLUGINS, machine=machine, replayed_from=document).execute()
-    recipe = tomllib.loads((folder / "machine.toml").read_text(encoding="utf-8"))
+    recipe = read_recipe(folder / "machine.toml")
     options = RunOptions(python=recipe.get("python"))
     return Run(options, registry=PLUGINS, machine=recipe_machine(recipe, NAMES)).execute()
 

@@ -2,6 +2,7 @@
 
 `machine.toml` (or the same as a dict):
 
+    extends = "base-nvidia.toml"           # another description beside the folders, whose tables this one adds to
     form = "live"                          # live (default) or rooted; capabilities follow, or say capabilities = [...]
     python = "/opt/venv/bin/python"        # optional: the target (else the active one is found as ever)
     [environment]                          # variables of the shell
@@ -258,10 +259,27 @@ class RecipeSource:
         return self.recipe.get("children", {}).get(module)
 
 
+def read_recipe(path: Path) -> dict[str, Any]:
+    """A machine.toml with what it extends. A value "absent" takes a file, link or variable of the base away."""
+    recipe = tomllib.loads(path.read_text(encoding="utf-8"))
+    if "extends" not in recipe:
+        return recipe
+    merged = read_recipe(path.parent.parent / recipe.pop("extends"))
+    for name, value in recipe.items():
+        if isinstance(value, dict) and isinstance(merged.get(name), dict):
+            both = {**merged[name], **value}
+            merged[name] = {k: v for k, v in both.items() if v != "absent"}
+        elif isinstance(value, list) and isinstance(merged.get(name), list):
+            merged[name] = [*merged[name], *value]
+        else:
+            merged[name] = value
+    return merged
+
+
 def recipe_machine(recipe: dict[str, Any] | Path, environment_names: tuple[str, ...] = ()) -> Machine:
     """The machine that a description (a dict, or the path of a machine.toml) tells of."""
     if isinstance(recipe, Path):
-        recipe = tomllib.loads(recipe.read_text(encoding="utf-8"))
+        recipe = read_recipe(recipe)
     form = MachineForm(recipe.get("form", "live"))
     if "capabilities" in recipe:
         capabilities = {Capability(c) for c in recipe["capabilities"]}

@@ -24,6 +24,7 @@ from infra_doctor.plugin import (
 DISTRIBUTION_ROOT = "/usr/lib/nvidia-cuda-toolkit"
 DISTRIBUTION_RECORD = "/var/lib/dpkg/info/nvidia-cuda-toolkit.list"
 PATTERNS = ("/usr/local/cuda*", "/opt/cuda*")
+SCRIPT_CAP_BYTES = 16384
 
 
 @fact("cuda-environment", 1)
@@ -44,7 +45,7 @@ class CudaEnvironment:
 @fact("host-compiler", 1)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostCompiler:
-    """The gcc that nvcc would call."""
+    """The gcc that nvcc would call; `version` may be the major number alone."""
 
     path: str
     version: str
@@ -94,10 +95,11 @@ def run(ctx: ProbeContext) -> Iterator[object]:
 def find_roots(ctx: ProbeContext, nvcc_root: Root | None, environment: dict[str, str | None]) -> list[Root]:
     """The folders to look at, each real path once."""
     machine: Machine = ctx.machine
-    found: list[Root] = []
-    for target in ctx.targets:
-        if machine.is_file(posixpath.join(target.prefix, "bin/nvcc")) and machine.is_dir(target.prefix + "/conda-meta"):
-            found.append(Root(path=machine.realpath(target.prefix), origin="conda", target=target.key))
+    found = [
+        Root(path=machine.realpath(t.prefix), origin="conda", target=t.key)
+        for t in ctx.targets
+        if machine.is_file(t.prefix + "/bin/nvcc") and machine.is_dir(t.prefix + "/conda-meta")
+    ]
     if machine.is_file(DISTRIBUTION_RECORD) or machine.is_file(DISTRIBUTION_ROOT + "/bin/nvcc"):
         found.append(Root(path=DISTRIBUTION_ROOT, origin="dpkg nvidia-cuda-toolkit"))
     named = [v for v in environment.values() if v and v.startswith("/")]
@@ -112,10 +114,8 @@ def find_roots(ctx: ProbeContext, nvcc_root: Root | None, environment: dict[str,
 
 
 def root_of_nvcc(machine: Machine, nvcc: str) -> Root | None:
-    """The toolkit that an nvcc belongs to; None for one out of a Python wheel, which is no toolkit of the machine.
-
-    Debian's /usr/bin/nvcc is a script that calls the one under /usr/lib/nvidia-cuda-toolkit."""
-    real = machine.realpath(nvcc)
+    """The toolkit that an nvcc belongs to; None for one out of a Python wheel, which is no toolkit of the machine."""
+    real = behind_script(machine, machine.realpath(nvcc))
     if "/site-packages/" in real or "/dist-packages/" in real:
         return None
     root = posixpath.dirname(posixpath.dirname(real))
@@ -124,6 +124,16 @@ def root_of_nvcc(machine: Machine, nvcc: str) -> Root | None:
             return Root(path=DISTRIBUTION_ROOT, origin="dpkg nvidia-cuda-toolkit")
         return Root(path=root, origin="distribution package")
     return Root(path=root, origin="conda" if machine.is_dir(root + "/conda-meta") else "toolkit")
+
+
+def behind_script(machine: Machine, path: str) -> str:
+    """The nvcc that a wrapper script calls (Debian's /usr/bin/nvcc is one), else the path itself."""
+    found = machine.stat(path)
+    if found is None or found.type != "file" or found.size_bytes > SCRIPT_CAP_BYTES:
+        return path
+    text = machine.read_text(path, max_bytes=SCRIPT_CAP_BYTES, quiet=True) or ""
+    called = re.search(r"(/[^\s\"';&|$]+/bin/nvcc)\b", text) if text.startswith("#!") else None
+    return machine.realpath(called.group(1)) if called and machine.is_file(called.group(1)) else path
 
 
 def default_root(machine: Machine, environment: dict[str, str | None], nvcc_root: Root | None) -> str:
@@ -151,10 +161,10 @@ def toolkit(machine: Machine, root: Root) -> Component | None:
     version, nvcc_version, evidence = versions_by_files(machine, root)
     if nvcc is None and version is None:
         return None
-    if nvcc is not None and nvcc_version is None and (version is None or root.origin != "conda"):
+    if nvcc is not None and version is None:
         nvcc_version, said = ask_nvcc(machine, nvcc)
         evidence += said
-        version = version or (".".join(nvcc_version.split(".")[:2]) if nvcc_version else None)
+        version = ".".join(nvcc_version.split(".")[:2]) if nvcc_version else None
     attributes: dict[str, AttributeValue] = {"nvcc": nvcc_version, "nvcc_path": nvcc}
     return Component(
         key=f"cuda-toolkit:{root.path}",
@@ -240,17 +250,20 @@ def ask_nvcc(machine: Machine, nvcc: str) -> tuple[str | None, list[Evidence]]:
 
 
 def host_compiler(machine: Machine) -> Iterator[HostCompiler]:
-    """gcc's version; a distribution's version number changes what nvcc accepts."""
-    if Capability.COMMANDS not in machine.capabilities:
-        return
+    """The gcc on PATH: its major version by the file that it stands for (x86_64-linux-gnu-gcc-12), else its own word."""
     gcc = machine.which("gcc")
     if gcc is None:
         return
-    result = machine.run(gcc, "-dumpfullversion", timeout_s=5.0)
-    version = result.stdout.strip()
-    if re.fullmatch(r"\d+(?:\.\d+){0,3}", version):
-        seen = Evidence(kind=EvidenceKind.COMMAND, source=f"{gcc} -dumpfullversion", text=version)
-        yield HostCompiler(path=gcc, version=version, evidence=(seen,))
+    real = machine.realpath(gcc)
+    named = re.search(r"-gcc-(\d+(?:\.\d+)*)$", real)
+    if named:
+        seen = Evidence(kind=EvidenceKind.FILE, source=gcc, text=f"stands for {real}")
+        yield HostCompiler(path=gcc, version=named.group(1), evidence=(seen,))
+    elif Capability.COMMANDS in machine.capabilities:
+        version = machine.run(gcc, "-dumpfullversion", timeout_s=5.0).stdout.strip()
+        if re.fullmatch(r"\d+(?:\.\d+){0,3}", version):
+            seen = Evidence(kind=EvidenceKind.COMMAND, source=f"{gcc} -dumpfullversion", text=version)
+            yield HostCompiler(path=gcc, version=version, evidence=(seen,))
 
 
 PROBES = (
