@@ -7,6 +7,7 @@ Nothing raises; nothing writes; every read is bounded; only regular files are op
 
 import errno
 import os
+import posixpath
 import signal
 import stat as stat_module
 import struct
@@ -34,6 +35,16 @@ LDCACHE_NAME_CAP_BYTES = 4096
 LDCACHE_EXTENSION_MAGIC = 0xEAA42174
 # The second byte of an entry's flags, of 32-bit architectures: i386 and the like 0, MIPS n32 and o32, x32, ARM.
 CACHE_ARCHITECTURES_32 = (0x00, 0x06, 0x08, 0x09, 0x0B, 0x0C, 0x0D)
+
+DISTRIBUTION_ENDINGS = (".dist-info", ".egg-info", ".egg-link")
+METADATA_CAP_BYTES = 256 << 10
+RECORD_BLOCK_BYTES = 1 << 20
+RECORD_LINE_CAP_BYTES = 1 << 16
+RECORD_ENTRIES_CAP = 1000000
+CONTESTED_CAP = 20000
+HASH_FILE_CAP_BYTES = 64 << 20
+HASH_TOTAL_CAP_BYTES = 512 << 20
+HASH_ALGORITHMS = ("sha256", "sha384", "sha512")
 
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ENODEV, errno.ESRCH)
 
@@ -220,6 +231,133 @@ class Agent:
             "cache": cache.group(1).decode("ascii") if cache else None,
         }
 
+    # -- Python distributions -------------------------------------------------------------------------------------
+
+    def op_distributions(self, site_dir):
+        """What the .dist-info, .egg-info and .egg-link entries of a directory (EGG-INFO of an .egg) say, by path:
+        {"name", "version", "path", "requires", "requires_python", "tags", "installer", "editable", "top_level",
+        "has_record"}, or {"path", "error"}. No URL of direct_url.json is ever returned: it may hold credentials."""
+        with os.scandir(self.locate(site_dir)) as scan:
+            names = [entry.name for entry in scan]
+        marks = {name for name in names if name.startswith("__editable__")}
+        found = []
+        for name in sorted(names):
+            # pip renames what it is about to remove to "~…", and takes no notice of what stayed behind.
+            if name.startswith("~") or not (name.endswith(DISTRIBUTION_ENDINGS) or name == "EGG-INFO"):
+                continue
+            path = posixpath.join(site_dir, name)
+            try:
+                one = self.linked_egg(path) if name.endswith(".egg-link") else self.distribution(path, marks)
+                found.append(one)
+            except OSError as error:
+                found.append({"path": path, "error": "%s: %s" % (name, os.strerror(error.errno or errno.EIO))})
+            except ValueError as error:
+                found.append({"path": path, "error": "%s: %s" % (name, error)})
+        return found
+
+    def distribution(self, path, marks):
+        """One .dist-info or .egg-info, a folder or (egg-info) a file. ValueError where it cannot be understood."""
+        wheel = path.endswith(".dist-info")
+        head = None
+        for name in ("METADATA",) if wheel else ("PKG-INFO", ""):
+            head = self.small_file(posixpath.join(path, name).rstrip("/"))
+            if head is not None:
+                break
+        if head is None:
+            raise ValueError("no %s" % ("METADATA" if wheel else "PKG-INFO"))
+        headers = metadata_headers(head)
+        if not headers["name"] or not headers["version"]:
+            raise ValueError("no %s in its metadata" % ("Version" if headers["name"] else "Name"))
+        found = {
+            "name": headers["name"][0],
+            "version": headers["version"][0],
+            "path": path,
+            "requires": headers["requires-dist"] if wheel else self.egg_requires(path) or headers["requires-dist"],
+            "requires_python": (headers["requires-python"] or [None])[0],
+            "tags": [],
+            "installer": None,
+            "editable": False,
+            "top_level": self.lines(posixpath.join(path, "top_level.txt")),
+            "has_record": False,
+        }
+        if wheel:
+            tags = self.lines(posixpath.join(path, "WHEEL"))
+            found["tags"] = [line[4:].strip() for line in tags if line.startswith("Tag:")]
+            found["installer"] = (self.lines(posixpath.join(path, "INSTALLER")) or [None])[0]
+            found["editable"] = self.is_editable(path, marks)
+            found["has_record"] = os.path.exists(self.locate(posixpath.join(path, "RECORD")))
+        return found
+
+    def linked_egg(self, path):
+        """The .egg-info that an .egg-link (`setup.py develop`) leads to."""
+        lines = self.lines(path)
+        folder = posixpath.join(posixpath.dirname(path), lines[0]) if lines else ""
+        stem = posixpath.basename(path)[: -len(".egg-link")].replace("-", "_").lower()
+        for name in sorted(os.listdir(self.locate(folder)) if folder else ()):
+            if name.endswith(".egg-info") and name[: -len(".egg-info")].split("-")[0].lower() == stem:
+                return dict(self.distribution(posixpath.join(folder, name), ()), editable=True)
+        raise ValueError("its .egg-info is not there")
+
+    def is_editable(self, path, marks):
+        """PEP 610's direct_url.json; before it was written, the markers that setuptools leaves."""
+        data = self.small_file(posixpath.join(path, "direct_url.json"))
+        if data is None:
+            stem = posixpath.basename(path)[: -len(".dist-info")]
+            return "__editable__.%s.pth" % stem in marks
+        if b"editable" not in data:
+            return False
+        import json
+
+        try:
+            document = json.loads(data.decode("utf-8"))
+            return document["dir_info"]["editable"] is True
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return False
+
+    def egg_requires(self, path):
+        """requires.txt of an .egg-info as Requires-Dist lines: `[extra:marker]` heads become markers."""
+        found = []
+        marker = ""
+        for line in self.lines(posixpath.join(path, "requires.txt")):
+            if line.startswith("[") and line.endswith("]"):
+                extra, _, condition = line[1:-1].partition(":")
+                parts = ["(%s)" % condition if extra else condition] if condition else []
+                marker = " and ".join(parts + (['extra == "%s"' % extra] if extra else []))
+            else:
+                found.append("%s; %s" % (line, marker) if marker else line)
+        return found
+
+    def small_file(self, path):
+        """At most METADATA_CAP_BYTES of a regular file, None where there is none."""
+        try:
+            with self.open_regular(path) as file:
+                return file.read(METADATA_CAP_BYTES)
+        except OSError as error:
+            if error.errno in ABSENT or error.errno == errno.EISDIR:
+                return None
+            raise
+
+    def lines(self, path):
+        """The lines of a small text file without blanks; none where it is not there or cannot be read."""
+        try:
+            data = self.small_file(path) or b""
+        except (OSError, ValueError):
+            return []
+        return [line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+
+    def op_records(self, site_dirs):
+        """One streaming pass over the RECORD files of these directories: {"file_counts": [[dist-info, count], ...],
+        "contested": [{"path", "claims": [[dist-info, digest], ...], "exists", "winners"}], "libraries": [[path,
+        dist-info], ...], "errors": [[RECORD, reason], ...], "truncated"}. Only contested files are stat-ed and hashed."""
+        scan = RecordScan(self)
+        for site_dir in site_dirs:
+            try:
+                scan.read_site(site_dir)
+            except OSError as error:
+                if error.errno not in ABSENT:
+                    scan.errors.append([site_dir, os.strerror(error.errno or errno.EIO)])
+        return scan.result()
+
     # -- processes and the system ---------------------------------------------------------------------------------
 
     def op_environ(self, pid, names):
@@ -267,13 +405,11 @@ class Agent:
         def drain(index, stream):
             kept = []
             room = max_bytes
-            while True:
-                block = stream.read1(65536) if hasattr(stream, "read1") else stream.read(65536)
-                if not block:
-                    break
-                kept.append(block[: max(0, room)])
-                room -= len(block)
-                captured[index] = b"".join(kept)
+            with stream:
+                for block in iter(lambda: stream.read1(65536), b""):
+                    kept.append(block[: max(0, room)])
+                    room -= len(block)
+                    captured[index] = b"".join(kept)
 
         threads = [
             threading.Thread(target=drain, args=(i, s), daemon=True)
@@ -286,10 +422,10 @@ class Agent:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             timed_out = True
-        if timed_out:
             try:
                 os.killpg(process.pid, signal.SIGKILL)
-            except OSError:
+                process.wait(0.5)
+            except (OSError, subprocess.TimeoutExpired):
                 pass
         for thread in threads:
             # A grandchild may hold the pipe, and a process in D state never ends: neither is waited for.
@@ -558,6 +694,225 @@ def linker_cache_hwcaps(data, base, order, extension):
             names.append(data[base + position : end].decode("utf-8", "replace"))
         return names
     return []
+
+
+def metadata_headers(data):
+    """The wanted headers of METADATA or PKG-INFO, each a list of values. By hand: `email` costs 20 ms to import and
+    parses the description too. Bytes that are no UTF-8 (old authors' names) become U+FFFD."""
+    end = min((p for p in (data.find(b"\n\n"), data.find(b"\r\n\r\n")) if p >= 0), default=-1)
+    if end < 0 and len(data) >= METADATA_CAP_BYTES:
+        raise ValueError("its headers do not end within %d bytes" % METADATA_CAP_BYTES)
+    found = {"name": [], "version": [], "requires-dist": [], "requires-python": []}
+    last = None
+    for line in (data if end < 0 else data[:end]).decode("utf-8", "replace").splitlines():
+        if line[:1] in (" ", "\t"):
+            if last:
+                last[-1] += " " + line.strip()
+            continue
+        key, _, value = line.partition(":")
+        last = found.get(key.lower())
+        if last is not None:
+            last.append(value.strip())
+    for key in ("name", "version"):
+        if found[key] and (not found[key][0] or "\ufffd" in found[key][0] or "\0" in found[key][0]):
+            raise ValueError("its %s is not readable" % key.capitalize())
+    return found
+
+
+class RecordScan:
+    """Reads RECORD files (Binary distribution format, PyPA) and finds the files that two or more of them claim with
+    different digests. The first pass keeps one entry per path; only RECORDs with a shared path are read a second time."""
+
+    def __init__(self, agent):
+        self.agent = agent
+        self.file_counts = []
+        self.contested = []
+        self.libraries = []
+        self.errors = []
+        self.truncated = False
+        self.entries = self.hashed_bytes = 0
+
+    def result(self):
+        return {
+            "file_counts": self.file_counts,
+            "contested": self.contested,
+            "libraries": sorted(self.libraries),
+            "errors": self.errors,
+            "truncated": self.truncated,
+        }
+
+    def read_site(self, site_dir):
+        """One directory. A path is relative to it, so what two directories hold is never contested between them."""
+        with os.scandir(self.agent.locate(site_dir)) as scan:
+            names = sorted(e.name for e in scan if e.name.endswith(".dist-info") and not e.name.startswith("~"))
+        owners = {}  # path -> the last distribution (its index) that lists it
+        shared = {}  # path -> the distributions that list it, two or more
+        for index, name in enumerate(names):
+            count = 0
+            try:
+                for lines in self.record_lines(site_dir, name):
+                    count += len(lines)
+                    self.first_pass(record_rows(lines), site_dir, names, index, owners, shared)
+            except (OSError, ValueError) as error:
+                self.failed(site_dir, name, error)
+                continue
+            if count:
+                self.file_counts.append([posixpath.join(site_dir, name), count])
+        owners.clear()
+        self.judge(site_dir, names, shared)
+
+    def record_lines(self, site_dir, name):
+        """The lines of a RECORD, about a megabyte at a time; none where there is no RECORD."""
+        try:
+            file = self.agent.open_regular(posixpath.join(site_dir, name, "RECORD"))
+        except OSError as error:
+            if error.errno in ABSENT:
+                return
+            raise
+        with file:
+            rest = b""
+            while True:
+                block = file.read(RECORD_BLOCK_BYTES)
+                if b"\0" in block:
+                    raise ValueError("no text file")
+                end = block.rfind(b"\n") + 1 if block else 0
+                lines = (rest + block[:end]).splitlines() if end or not block else []
+                rest = block[end:] if end else rest + block
+                if len(rest) > RECORD_LINE_CAP_BYTES:
+                    raise ValueError("a line of more than %d bytes" % RECORD_LINE_CAP_BYTES)
+                lines = [line for line in lines if line]
+                self.entries += len(lines)
+                if self.entries > RECORD_ENTRIES_CAP:
+                    self.truncated = True
+                    raise ValueError("left out: more than %d entries in all" % RECORD_ENTRIES_CAP)
+                yield lines
+                if not block:
+                    return
+
+    def first_pass(self, rows, site_dir, names, index, owners, shared):
+        """Take note of each path, and of those that an earlier distribution lists too."""
+        paths = [path for path, _, _ in rows]
+        for path in [path for path in paths if b".so" in path]:
+            if is_library(path):
+                full = posixpath.normpath(posixpath.join(site_dir, path.decode("utf-8", "replace")))
+                self.libraries.append([full, posixpath.join(site_dir, names[index])])
+        for path in [path for path in paths if path in owners]:
+            if owners[path] == index:
+                continue
+            indexes = shared.setdefault(path, [owners[path]])
+            if indexes[-1] != index:
+                indexes.append(index)
+        owners.update(dict.fromkeys(paths, index))
+
+    def failed(self, site_dir, name, error):
+        reason = os.strerror(error.errno or errno.EIO) if isinstance(error, OSError) else str(error)
+        self.errors.append([posixpath.join(site_dir, name, "RECORD"), reason])
+
+    def judge(self, site_dir, names, shared):
+        """Read the claims on the shared paths, and whose bytes are on disk where they differ."""
+        for path in [p for p in shared if b".dist-info/" in p or p.startswith((b"../", b"/"))]:
+            del shared[path]  # scripts in bin/ and data files: every installer writes its own
+        claims = {}
+        for index in sorted({i for indexes in shared.values() for i in indexes}):
+            try:
+                for lines in self.record_lines(site_dir, names[index]):
+                    for path, digest, size in record_rows(lines):
+                        if path in shared:
+                            claims.setdefault(path, {})[index] = (digest.decode("ascii", "replace"), size)
+            except (OSError, ValueError):
+                continue  # already noted by the first pass
+        for path in sorted(claims):
+            digests = {digest for digest, _ in claims[path].values()}
+            if len(claims[path]) < 2 or (len(digests) == 1 and "" not in digests):
+                continue
+            if len(self.contested) >= CONTESTED_CAP:
+                self.truncated = True
+                return
+            self.contest(posixpath.join(site_dir, path.decode("utf-8", "replace")), site_dir, names, claims[path])
+
+    def contest(self, path, site_dir, names, claims):
+        """One contested file. An empty one (`__init__.py` of a namespace) harms nobody."""
+        try:
+            found = os.stat(self.agent.locate(path))
+        except (OSError, ValueError):
+            found = None
+        if found is not None and found.st_size == 0:
+            return
+        infos = {index: posixpath.join(site_dir, names[index]) for index in claims}
+        winners = [] if found is None else self.winners(path, found, claims)
+        self.contested.append(
+            {
+                "path": path,
+                "claims": [[infos[index], claims[index][0]] for index in sorted(claims)],
+                "exists": found is not None,
+                "winners": None if winners is None else [infos[index] for index in winners],
+            }
+        )
+
+    def winners(self, path, found, claims):
+        """The claims whose digest is that of the bytes on disk; None where that is not known: not hashed, or no match
+        while a claim without a digest may be the one. A claim of another size needs no hash."""
+        known = {i: c for i, c in claims.items() if c[0].partition("=")[0] in HASH_ALGORITHMS}
+        if not stat_module.S_ISREG(found.st_mode):
+            return None
+        matching = self.matching(path, found, known) if known else []
+        return None if not matching and len(known) < len(claims) else matching
+
+    def matching(self, path, found, known):
+        size = str(found.st_size).encode("ascii")
+        open_claims = {i: c[0] for i, c in known.items() if c[1] in (b"", size)}
+        if not open_claims:
+            return []
+        if found.st_size > HASH_FILE_CAP_BYTES or self.hashed_bytes + found.st_size > HASH_TOTAL_CAP_BYTES:
+            self.truncated = True
+            return None
+        self.hashed_bytes += found.st_size
+        try:
+            on_disk = self.digests(path, {digest.partition("=")[0] for digest in open_claims.values()})
+        except (OSError, ValueError):
+            return None
+        return [i for i in sorted(open_claims) if open_claims[i].rstrip("=") in on_disk]
+
+    def digests(self, path, algorithms):
+        """The file's digests as RECORD spells them: algorithm, "=", URL-safe base64 without padding."""
+        import base64
+        import hashlib
+
+        hashes = [hashlib.new(algorithm) for algorithm in sorted(algorithms)]
+        with self.agent.open_regular(path) as file:
+            for block in iter(lambda: file.read(RECORD_BLOCK_BYTES), b""):
+                for one in hashes:
+                    one.update(block)
+        return {
+            "%s=%s" % (one.name, base64.urlsafe_b64encode(one.digest()).decode("ascii").rstrip("=")) for one in hashes
+        }
+
+
+def record_rows(lines):
+    """[[path, digest, size], ...] without byte code, which no installer gives a digest. Digest and size hold no comma,
+    so the csv quoting matters for the path alone."""
+    rows = [line.rsplit(b",", 2) for line in lines if b"__pycache__/" not in line]
+    plain = True
+    for row in rows:
+        if len(row) != 3:
+            raise ValueError("a line that is not path, digest, size")
+        if row[0][:1] in b'"/.':
+            plain = False
+    if plain:
+        return rows
+    for row in rows:
+        if row[0][:1] == b'"':
+            row[0] = row[0][1:-1].replace(b'""', b'"')
+        if row[0].startswith(b"./"):
+            row[0] = posixpath.normpath(row[0])
+    return rows
+
+
+def is_library(path):
+    """Whether a path of a RECORD names a shared object: libfoo.so, libfoo.so.1.2."""
+    name = path[path.rfind(b"/") + 1 :]
+    before, mark, version = name.rpartition(b".so")
+    return bool(before and mark) and (not version or (version[:1] == b"." and version[1:2].isdigit()))
 
 
 def serve(agent, source, sink):

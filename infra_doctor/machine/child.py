@@ -31,7 +31,8 @@ def call_child(module: str, timeout_s: float) -> dict[str, Any]:
     captured: dict[str, bytes] = {}
 
     def drain(name: str, stream: Any) -> None:
-        captured[name] = stream.read(OUTPUT_CAP_BYTES)
+        with stream:
+            captured[name] = stream.read(OUTPUT_CAP_BYTES)
 
     threads = [
         threading.Thread(target=drain, args=item, daemon=True)
@@ -44,6 +45,8 @@ def call_child(module: str, timeout_s: float) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
         return {"error": f"no answer within {timeout_s:g} s; the child process was ended", "timed_out": True}
     for thread in threads:
         thread.join(0.5)

@@ -173,8 +173,12 @@ class Collector:
         for folder in folders:
             self.chain(folder)
             self.folder(folder)
+        self.ask("read", "/etc/ld.so.preload", READ_BYTES)
+        self.ask("read", "/proc/cpuinfo", READ_BYTES)
         asked = set()
         while True:
+            for path, found in list(self.elf_files.items()):
+                self.search_places(path, found)
             wanted = {n for e in self.elf_files.values() if isinstance(e, dict) for n in e.get("needed", ())} - asked
             if not wanted or len(self.elf_files) >= ELF_CAP:
                 return
@@ -184,6 +188,20 @@ class Collector:
                 places = [json.loads(k[1])[0] for k in listed if self.holds(k, name)]
                 for path in by_name.get(name, []) + [posixpath.join(p, name) for p in places]:
                     self.elf(path)
+
+    def search_places(self, path, found):
+        """What the loader asks of an ELF file: its ld.so, and the folders of its RPATH or RUNPATH."""
+        if not isinstance(found, dict) or "error" in found:
+            return
+        if found["interp"]:
+            self.ask("ldso", found["interp"])
+            self.elf(found["interp"])
+        for entry in (found["runpath"] or found["rpath"] or "").split(":"):
+            for token in ("$ORIGIN", "${ORIGIN}"):
+                entry = entry.replace(token, posixpath.dirname(found["path"]))
+            if entry.startswith("/") and ("list", json.dumps([entry])) not in self.kept:
+                self.chain(entry)
+                self.folder(entry)
 
     def glob_names(self, pattern):
         return [posixpath.basename(p) for p in self.glob(pattern)]

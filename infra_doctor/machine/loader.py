@@ -12,7 +12,7 @@ from typing import Literal
 
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.search_path import Place, SearchPath, expand_tokens
-from infra_doctor.machine.types import Elf
+from infra_doctor.machine.types import Elf, MachineForm
 
 _GLIBC_LOADERS = ("ld-linux", "ld64.so.", "ld.so.1", "ld-2.")
 
@@ -87,8 +87,7 @@ class Loader:
         self.notes: tuple[str, ...] = ()
         self.unknown = ""
         self.startup = Resolution(object=None, loaded=(), missing=())
-        path = machine.realpath(executable)  # the kernel's /proc/self/exe, which $ORIGIN of a program means
-        elf = machine.elf(path)
+        elf = machine.elf(executable)
         if elf is None:
             self.unknown = f"{executable} is no readable ELF file"
         elif elf.interp is None and not elf.needed:
@@ -151,6 +150,7 @@ class Loader:
 
     def _start(self, executable: str, elf: Elf, ld_library_path: str | None, ld_preload: str | None) -> None:
         outcome = _Outcome()
+        # The real path: the kernel's /proc/self/exe is what a program's $ORIGIN means.
         program = self._add(elf.path, elf, executable, "the program", None)
         # glibc takes semicolons here too, and expands tokens for the program.
         places, relative = self._search_path.places(
@@ -158,7 +158,7 @@ class Loader:
         )
         self._library_path = tuple(places)
         self._note_relative("LD_LIBRARY_PATH", relative)
-        interp = None if elf.interp is None else self._open(elf.interp)
+        interp = None if elf.interp is None else self._open(elf.interp, outcome)
         if isinstance(interp, Elf):
             self._name(self._add(elf.interp or "", interp, elf.interp or "", "the program's interpreter", program))
         elif elf.interp is not None:
@@ -216,16 +216,11 @@ class Loader:
     def _search(self, name: str, requester: _Node, outcome: _Outcome) -> tuple[str, Elf, str] | None:
         """A name without a slash: search lists, cache, default directories. (path, ELF, via)."""
         tried: dict[str, None] = {}
-        found = self._in_places(name, self._lists(requester), tried)
-        if found is None:
-            cached = self._search_path.cached(name)
-            outcome.unknown = outcome.unknown or self._search_path.cache_problem
-            if cached is not None:
-                answer = self._open(cached.directory)
-                if not isinstance(answer, _Refused) or answer.fatal:
-                    found = (cached.directory, answer, cached.via) if answer is not None else None
-        if found is None:
-            found = self._in_places(name, self._search_path.defaults, tried)
+        found = (
+            self._in_places(name, self._lists(requester), tried, outcome)
+            or self._in_cache(name, outcome)
+            or self._in_places(name, self._search_path.defaults, tried, outcome)
+        )
         if found is None:
             outcome.missing.append((name, requester.object.path, tuple(tried)))
             return None
@@ -247,7 +242,7 @@ class Loader:
         yield from requester.runpath
 
     def _in_places(
-        self, name: str, places: Iterable[Place], tried: dict[str, None]
+        self, name: str, places: Iterable[Place], tried: dict[str, None], outcome: _Outcome
     ) -> tuple[str, Elf | _Refused, str] | None:
         for place in places:
             tried[place.directory] = None
@@ -255,16 +250,24 @@ class Loader:
                 if variant.names is not None and name not in variant.names:
                     continue
                 path = posixpath.join(variant.directory, name)
-                answer = self._open(path)
+                answer = self._open(path, outcome)
                 if isinstance(answer, Elf) or (answer is not None and answer.fatal):
                     return path, answer, place.via + variant.remark
         return None
+
+    def _in_cache(self, name: str, outcome: _Outcome) -> tuple[str, Elf | _Refused, str] | None:
+        cached = self._search_path.cached(name)
+        outcome.unknown = outcome.unknown or self._search_path.cache_problem
+        answer = None if cached is None else self._open(cached.directory, outcome)
+        if cached is None or answer is None or (isinstance(answer, _Refused) and not answer.fatal):
+            return None
+        return cached.directory, answer, cached.via
 
     def _at_path(self, path: str, requester: _Node, outcome: _Outcome) -> tuple[str, Elf, str] | None:
         if not path.startswith("/"):
             outcome.unknown = outcome.unknown or f"{path} depends on the current directory"
             return None
-        answer = self._open(path)
+        answer = self._open(path, outcome)
         if isinstance(answer, Elf):
             return path, answer, "path given"
         if answer is None:
@@ -273,10 +276,13 @@ class Loader:
             outcome.broken.append((path, requester.object.path, answer.reason))
         return None
 
-    def _open(self, path: str) -> Elf | _Refused | None:
+    def _open(self, path: str, outcome: _Outcome) -> Elf | _Refused | None:
         """open_verify: another class or machine, or no permission, is passed over; what is no ELF file at all is not."""
         answer = self._machine.ask("elf", path)
         if answer is None:
+            # A snapshot may list a file without holding its ELF facts.
+            if self._machine.form == MachineForm.REPLAYED and self._machine.exists(path):
+                outcome.unknown = outcome.unknown or f"{path} is not in this snapshot"
             return None
         if "error" in answer:
             code = answer.get("code")
@@ -297,7 +303,7 @@ class Loader:
             path=path, real_path=elf.path, soname=elf.soname, requested=requested, via=via,
             by=parent.object.path if parent else "",
         )  # fmt: skip
-        origin, owner = posixpath.dirname(elf.path), f" of {posixpath.basename(path)}"
+        origin, owner = posixpath.dirname(path), f" of {posixpath.basename(path)}"
         rpath, relative = self._search_path.places(
             elf.rpath if elf.runpath is None else None, origin=origin, source="RPATH", owner=owner
         )

@@ -39,13 +39,18 @@ class Line:
     row: Row | None = None
 
 
-def lines(sections: Sequence[Section], *, opened: frozenset[str], needle: str = "") -> list[Line]:
-    """What is to be shown. With a needle, only rows that hold all its words, and the groups that hold such rows, open."""
+def lines(
+    sections: Sequence[Section], *, opened: frozenset[str], needle: str = "", roomy: bool = False
+) -> list[Line]:
+    """What is to be shown. With a needle, only rows that hold all its words, and the groups that hold such rows, open.
+    `roomy` puts an empty line between sections."""
     wanted = needle.casefold().split()
     shown: list[Line] = []
     for section in sections:
         rows = list(_shown(section.rows, opened, wanted, depth=0))
         if rows:
+            if roomy and shown:
+                shown.append(Line(text=Content()))
             shown.append(Line(text=Content.styled(section.title, HEADING)))
             shown += rows
     return shown

@@ -13,14 +13,14 @@ STATUS_STYLE: dict[Status, str] = {
     Status.WARN: "bold $text-warning",
     Status.UNKNOWN: "bold $text-secondary",
     Status.PASS: "$text-success",
-    Status.SKIP: "$text-muted",
+    Status.SKIP: "$foreground-muted",
 }
 VERDICT_STYLE: dict[Verdict, str] = {
     Verdict.INCOMPATIBLE: STATUS_STYLE[Status.FAIL],
     Verdict.UNKNOWN: STATUS_STYLE[Status.UNKNOWN],
     Verdict.COMPATIBLE: STATUS_STYLE[Status.PASS],
 }
-MUTED = "$text-muted"
+MUTED = "$foreground-muted"
 STRONG = "bold"
 HEADING = "bold $text-accent"
 CODE = "$text-primary"
@@ -58,7 +58,7 @@ def titled(title: str, *lines: Content) -> Content:
     """A part of the details: a heading and its lines, or nothing where there are no lines."""
     if not lines:
         return Content()
-    return Content("\n").join([Content.styled(title, HEADING), *(Content("  ") + line for line in lines)])
+    return Content("\n").join([Content.styled(title, HEADING), *lines])
 
 
 def stacked(*parts: Content) -> Content:
@@ -70,9 +70,9 @@ def evidence_lines(evidence: tuple[Evidence, ...]) -> list[Content]:
     """Where it was seen, and what was seen there."""
     lines = []
     for item in evidence:
-        lines.append(Content.assemble((f"{item.kind.value:<12}", MUTED), said(item.source)))
+        lines.append(Content.assemble((f"{item.kind.value} ", MUTED), said(item.source)))
         if item.text:
-            lines.append(Content.assemble(" " * 12, said(item.text, MUTED, limit=TEXT_LIMIT)))
+            lines.append(said(item.text, MUTED, limit=TEXT_LIMIT))
     return lines
 
 

@@ -240,7 +240,7 @@ def _ending(page: Page, report: Report) -> None:
     if len(line) <= page.width:
         page.lines.append(line)
     else:
-        page.lines.append(counts)
+        page.words(counts, 0)
         page.words(" · ".join(ways), 0)
 
 

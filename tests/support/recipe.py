@@ -202,6 +202,9 @@ class RecipeSource:
             out += [[soname, p, None] for p in ([paths] if isinstance(paths, str) else paths)]
         return out
 
+    def op_ldso(self, path: str) -> Any:
+        return None  # a described ld.so holds no bytes: its default directories follow from where libc is
+
     def op_distributions(self, site: str) -> Any:
         keep = ("name", "version", "requires", "requires_python", "tags", "installer", "editable", "top_level")
         return sorted(

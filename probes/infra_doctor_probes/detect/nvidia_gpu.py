@@ -119,7 +119,8 @@ def gpus_of_bus(ctx: ProbeContext) -> dict[str, Gpu]:
             gpu.name = marketing_name(device.name)
         gpu.attributes = {"pci_id": device.pci_id, "driver_module": device.driver}
         if device.compute_capability:
-            gpu.attributes["compute_capability"] = device.compute_capability
+            certain = device.capability_certain
+            gpu.attributes["compute_capability" if certain else "compute_capability_hint"] = device.compute_capability
         found[device.address] = gpu
     return found
 
@@ -198,6 +199,7 @@ def add_nvml_gpus(result: ChildResult, gpus: dict[str, Gpu], session: NvmlSessio
             value = string(device.get(name))
             if value is not None:
                 gpu.attributes[name] = value
+                gpu.attributes.pop(name + "_hint", None)
         memory = device.get("memory_bytes")
         if isinstance(memory, int):
             gpu.attributes["memory_bytes"] = memory

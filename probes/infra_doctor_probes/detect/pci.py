@@ -29,8 +29,8 @@ MAY_BE_PLAIN_DISPLAY = {"amd", "intel", "ascend"}
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PciDevice:
     """An accelerator function of the bus. `address` is "0000:00:06.0"; `driver` the kernel driver bound to it. With
-    `accelerator` False it is a display that is probably part of the processor. `compute_capability` follows from the
-    code name (NVIDIA), None where the table is not certain."""
+    `accelerator` False it is a display that is probably part of the processor. `compute_capability` (NVIDIA) follows from
+    the code name in the table; `capability_certain` says whether that row may carry a verdict."""
 
     address: str
     vendor: str
@@ -39,6 +39,7 @@ class PciDevice:
     driver: str | None = None
     name: str | None = None
     compute_capability: str | None = None
+    capability_certain: bool = False
     accelerator: bool = True
     evidence: tuple[Evidence, ...] = ()
 
@@ -68,7 +69,8 @@ def read_device(machine: Machine, address: str) -> PciDevice | None:
     pci_id = f"{vendor_id}:{device_id}"
     link = machine.readlink(posixpath.join(folder, "driver"))
     driver = posixpath.basename(link) if link else None
-    name, compute_capability = name_of(pci_id)
+    row = next(iter(load_table(str(TABLE)).where(pci_id=pci_id)), None)
+    name = row["name"] if row else None
     return PciDevice(
         address=address,
         vendor=vendor,
@@ -76,7 +78,8 @@ def read_device(machine: Machine, address: str) -> PciDevice | None:
         class_code=class_code,
         driver=driver,
         name=name,
-        compute_capability=compute_capability,
+        compute_capability=(row["cc_from_codename"] or None) if row else None,
+        capability_certain=row.certain if row else False,
         accelerator=is_accelerator(vendor, class_code, name),
         evidence=(kernel_evidence(folder, f"{pci_id} class {class_code} driver {driver or 'none'}"),),
     )
@@ -94,15 +97,6 @@ def is_accelerator(vendor: str, class_code: str, name: str | None) -> bool:
     if vendor in MAY_BE_PLAIN_DISPLAY and class_code.startswith(VGA):
         return name is not None and vendor != "ascend"
     return True
-
-
-def name_of(pci_id: str) -> tuple[str | None, str | None]:
-    """The device's name and, where it is certain, its compute capability."""
-    rows = load_table(str(TABLE)).where(pci_id=pci_id)
-    if not rows:
-        return None, None
-    capability = rows[0]["cc_from_codename"] if rows[0].certain else ""
-    return rows[0]["name"] or None, capability or None
 
 
 PROBES = (

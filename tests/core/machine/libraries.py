@@ -50,7 +50,12 @@ void *load(const char *name) { return dlopen(name, RTLD_NOW); }
 def gcc(*arguments: str, source: str = "", cwd: Path | None = None) -> None:
     assert GCC is not None
     done = subprocess.run(
-        [GCC, "-x", "c", "-", "-x", "none", *arguments], input=source, capture_output=True, text=True, cwd=cwd, check=False
+        [GCC, "-x", "c", "-", "-x", "none", *arguments],
+        input=source,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -91,7 +96,12 @@ def live() -> Machine:
 def real_run(exe: Path, *loads: str, **environment: str) -> tuple[list[bool], set[str]]:
     """Per load whether it worked, and the real paths that the process has mapped."""
     done = subprocess.run(
-        [str(exe), *loads], capture_output=True, text=True, env={"PATH": os.defpath, **environment}, cwd="/", check=False
+        [str(exe), *loads],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.defpath, **environment},
+        cwd="/",
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

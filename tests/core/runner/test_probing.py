@@ -20,9 +20,7 @@ def machine(**recipe: Any) -> Machine:
 
 def run(probes: list[Probe], *, on: Machine | None = None, deadline: float | None = None) -> dict[str, ProbeResult]:
     events: list[Event] = []
-    results = run_probes(
-        probes, on or machine(), (), emit=events.append, cancel=threading.Event(), deadline=deadline
-    )
+    results = run_probes(probes, on or machine(), (), emit=events.append, cancel=threading.Event(), deadline=deadline)
     started = [e.id for e in events if isinstance(e, ProbeStarted)]
     finished = [e.outcome.id for e in events if isinstance(e, ProbeFinished)]
     assert sorted(started) == sorted(finished) == sorted(p.id for p in probes if p.id in started)
@@ -100,9 +98,7 @@ def test_what_a_form_cannot_show_is_skipped_with_the_reason() -> None:
         raise NotVisible("not visible: no such device here")
 
     rooted = machine(form="rooted")
-    results = run(
-        [probe("needs", lambda ctx: (), needs=(Capability.COMMANDS,)), probe("says", raises)], on=rooted
-    )
+    results = run([probe("needs", lambda ctx: (), needs=(Capability.COMMANDS,)), probe("says", raises)], on=rooted)
     assert results["needs"].outcome.status is Status.SKIP
     assert results["needs"].outcome.reason == "not visible: commands of a rooted machine"
     assert results["says"].outcome.reason == "not visible: no such device here"

@@ -1,0 +1,90 @@
+"""ARCH: the GPU's compute capability against what a wheel was built for, and against the driver's branch.
+
+Rests on the matrix rules `gpu-wheel-arch` and `gpu-driver-branch`; the compute capability is NVML's, or the PCI id's where
+there is no driver."""
+
+from collections.abc import Iterator
+
+from infra_doctor.plugin import Check, CheckContext, Compatibility, Finding, Severity
+from infra_doctor_probes.from_matrix import Rows, findings, named, others, target_of
+
+WHEEL_RULE, DRIVER_RULE = "gpu-wheel-arch", "gpu-driver-branch"
+
+
+def run(context: CheckContext) -> Iterator[Finding]:
+    """One finding per (rule, target, GPU model), so that eight equal GPUs are one."""
+    if not context.by_kind("gpu"):
+        yield CHECK.skip("no NVIDIA GPU is there")
+        return
+    rows = context.judged(WHEEL_RULE, DRIVER_RULE)
+    if not rows:
+        yield CHECK.skip("no driver and no wheel with GPU code is there to judge the GPUs against")
+        return
+    yield from findings(
+        CHECK,
+        context,
+        rows,
+        title=lambda bad: title(context, bad),
+        remedy=remedy,
+        passed=lambda good: f"{named(context, good, 'gpu')}: supported by {others(context, good, 'gpu')}",
+        group=lambda row: "\0".join((row.rule, target_of(row.left) or target_of(row.right), gpu_model(context, row))),
+    )
+
+
+def gpu_model(context: CheckContext, row: Compatibility) -> str:
+    """The name of the row's GPU."""
+    found = [c for k in (row.left, row.right) if (c := context.component(k)) is not None and c.kind == "gpu"]
+    return found[0].name if found else ""
+
+
+def title(context: CheckContext, rows: Rows) -> str:
+    """What does not fit, with the compute capability."""
+    gpus = named(context, rows, "gpu")
+    other = others(context, rows, "gpu")
+    if rows[0].rule == DRIVER_RULE:
+        return f"{gpus} is not supported by the driver {other}"
+    return f"{other} holds no code for {gpus}"
+
+
+def remedy(rows: Rows) -> str:
+    """The smallest change for the rule."""
+    return DRIVER_REMEDY if rows[0].rule == DRIVER_RULE else WHEEL_REMEDY
+
+
+WHEEL_REMEDY = (
+    "Install the same package version from the index of a CUDA build that has code for this GPU: for PyTorch cu128 or newer"
+    " for Blackwell (10.x, 12.x), cu126 for Maxwell, Pascal and Volta (5.x to 7.0)."
+)
+DRIVER_REMEDY = (
+    "Install a driver branch that supports this GPU: a newer one for a GPU younger than the branch, R580 (the last one) for"
+    " Maxwell, Pascal and Volta."
+)
+
+CHECK = Check(
+    id="ARCH",
+    title="No code for this GPU's compute capability",
+    explanation="""\
+A wheel carries machine code for a list of compute capabilities, and sometimes PTX from which a driver can compile code for
+newer ones. Code for X.Y runs on X.Z with Z ≥ Y, never on another major. A GPU outside the list gives *no kernel image is
+available for execution on the device*, at the first kernel: `torch.cuda.is_available()` is **True** in this state.
+
+The driver has a range too: Blackwell needs a branch that knows it, and R580 is the last branch for Maxwell, Pascal and
+Volta. CUDA 13 libraries hold no code below compute capability 7.5.""",
+    remediation=f"{WHEEL_REMEDY} {DRIVER_REMEDY}",
+    sources=(
+        "https://github.com/pytorch/pytorch/issues/167244",
+        "https://docs.nvidia.com/cuda/cuda-c-programming-guide/#binary-compatibility",
+        "https://docs.nvidia.com/cuda/archive/13.0.0/cuda-toolkit-release-notes/index.html",
+        "https://developer.nvidia.com/cuda-legacy-gpus",
+    ),
+    run=run,
+    severity=Severity.HIGH,
+    log_signatures=(
+        r"no kernel image is available for execution on the device",
+        r"is not compatible with the current PyTorch installation",
+        r"CUDA_ERROR_NO_BINARY_FOR_GPU",
+    ),
+    tags=("nvidia", "gpu"),
+)
+
+CHECKS = (CHECK,)

@@ -1,0 +1,100 @@
+"""TORCH-CPU: a CPU-only PyTorch in the target, on a machine whose NVIDIA GPU and driver would serve a CUDA build."""
+
+from collections.abc import Iterator
+
+from infra_doctor.plugin import Check, CheckContext, Component, Confidence, Evidence, Finding, Severity, Status, numbers
+
+# Back ends that are plug-ins to PyTorch and are installed beside its CPU build.
+PLUG_INS = ("torch-npu", "torch-xla", "torch-mlu", "torch-musa", "torch-gcu", "torch-sdaa", "torch-supa")
+
+
+def run(context: CheckContext) -> Iterator[Finding]:
+    """One finding per target that holds torch."""
+    torches = [c for c in context.by_kind("wheel") if c.name == "torch"]
+    if not torches:
+        yield CHECK.skip("no PyTorch is installed in the environment")
+        return
+    driver = context.component("driver:nvidia")
+    gpus = [g for g in context.by_kind("gpu") if g.attributes.get("vendor") == "nvidia"]
+    if driver is None or not gpus:
+        yield CHECK.skip("no NVIDIA GPU with a loaded driver is there")
+        return
+    elsewhere = any(t.attributes.get("build") == "cuda" for t in torches)
+    for torch in torches:
+        yield judge(context, torch, driver, gpus, elsewhere=elsewhere)
+
+
+def judge(
+    context: CheckContext, torch: Component, driver: Component, gpus: list[Component], *, elsewhere: bool
+) -> Finding:
+    """The finding of one torch."""
+    build = torch.attributes.get("build")
+    shown = f"torch {torch.version}"
+    if build is None:
+        return CHECK.finding(
+            Status.UNKNOWN, f"{shown}: its build could not be told", subject=(torch.key,), evidence=torch.evidence
+        )
+    if build != "cpu":
+        return CHECK.finding(
+            Status.PASS, f"{shown} is a {str(build).upper()} build", subject=(torch.key,), evidence=torch.evidence
+        )
+    plug_in = next((n for n in PLUG_INS if context.named(n, torch.target)), None)
+    if plug_in is not None:
+        return CHECK.skip(f"{shown} is the CPU build that {plug_in} needs")
+    evidence: list[Evidence] = [*torch.evidence, *gpus[0].evidence[:1], *driver.evidence[:1]]
+    return CHECK.finding(
+        Status.WARN,
+        f"{shown} is built for the CPU only, and {gpus[0].name} is there",
+        subject=(torch.key, gpus[0].key),
+        detail=(
+            f"torch.cuda.is_available() is False with this build, whatever the driver ({driver.version})."
+            + (" Another environment here has a CUDA build, so this one may be meant." if elsewhere else "")
+        ),
+        evidence=evidence,
+        confidence=Confidence.OBSERVED,
+        severity=Severity.LOW if elsewhere else None,
+        remedy=f"Reinstall torch from a CUDA index: {index_advice(driver, gpus)}. {COMMANDS_IN_WORDS}",
+    )
+
+
+def index_advice(driver: Component, gpus: list[Component]) -> str:
+    """Which of PyTorch's indexes fits the driver's family and the GPUs."""
+    branch = (numbers(driver.version or "") or (0,))[0]
+    capabilities = [numbers(str(g.attributes.get("compute_capability") or "")) for g in gpus]
+    known = [c for c in capabilities if c]
+    if branch < 525:
+        return f"driver {driver.version} is older than R525, which every current CUDA build needs, so update it first"
+    if any(c >= (10,) for c in known):
+        return "cu128 or newer" if branch < 580 else "cu128, or cu130"
+    if any(c < (7, 5) for c in known):
+        return "cu126, the last one with code for this GPU"
+    return "cu126 or cu128" if branch < 580 else "cu126, cu128 or cu130"
+
+
+COMMANDS_IN_WORDS = (
+    "With pip: `pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/<index>`, in one command with"
+    " torchvision and torchaudio where they are installed; with uv: `uv pip install --reinstall torch --torch-backend=auto`."
+)
+
+CHECK = Check(
+    id="TORCH-CPU",
+    title="CPU-only PyTorch on a GPU machine",
+    explanation="""\
+The wheel's local version says what it was built for: `+cpu` has no CUDA code at all, and neither have the wheels that PyPI
+serves for some platforms. A resolver takes it when an index for the CPU comes first, or when a lock file was made on a
+machine without GPU. The symptom is *Torch not compiled with CUDA enabled*, or silence and slowness.
+
+Back ends that plug into PyTorch (torch_npu and others) are installed beside its CPU build: there it is right.""",
+    remediation=f"Reinstall torch from the CUDA index that fits driver and GPU. {COMMANDS_IN_WORDS}",
+    sources=(
+        "https://pytorch.org/get-started/locally/",
+        "https://docs.astral.sh/uv/guides/integration/pytorch/",
+        "https://github.com/astral-sh/uv/issues/17236",
+    ),
+    run=run,
+    severity=Severity.MEDIUM,
+    log_signatures=(r"Torch not compiled with CUDA enabled",),
+    tags=("nvidia", "torch"),
+)
+
+CHECKS = (CHECK,)
