@@ -6,6 +6,19 @@ changes its meaning; a plug-in package may set `REQUIRES_API` to the version tha
 
 from typing import Any
 
+from infra_doctor.compat.rules import How as How
+from infra_doctor.compat.rules import Match as Match
+from infra_doctor.compat.rules import Requirement as Requirement
+from infra_doctor.compat.rules import ceiling as ceiling
+from infra_doctor.compat.rules import family as family
+from infra_doctor.compat.rules import floor as floor
+from infra_doctor.compat.rules import lookup as lookup
+from infra_doctor.compat.rules import pair as pair
+from infra_doctor.compat.rules import read_requirement as read_requirement
+from infra_doctor.compat.rules import same_version as same_version
+from infra_doctor.compat.rules import verdict_of as verdict_of
+from infra_doctor.compat.rules import within as within
+from infra_doctor.compat.table import Row as Row
 from infra_doctor.compat.table import Table as Table
 from infra_doctor.compat.table import load_table as load_table
 from infra_doctor.compat.version import in_range as in_range

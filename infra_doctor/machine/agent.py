@@ -30,7 +30,7 @@ DT_VERDEF, DT_VERDEFNUM, DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFC, 0x6FFFFFFD, 0x6
 VER_FLG_WEAK = 2
 
 LDSO_CAP_BYTES = 8 << 20
-LDCACHE_CAP_BYTES = 32 << 20
+LDCACHE_CAP_BYTES = 16 << 20
 LDCACHE_NAME_CAP_BYTES = 4096
 LDCACHE_EXTENSION_MAGIC = 0xEAA42174
 # The second byte of an entry's flags, of 32-bit architectures: i386 and the like 0, MIPS n32 and o32, x32, ARM.
@@ -637,15 +637,10 @@ def linker_cache_entries(data):
         raise ValueError("truncated: %d entries in %d bytes" % (count, len(data)))
     hwcaps = linker_cache_hwcaps(data, base, order, extension)
 
-    def string(offset):
-        end = data.find(b"\0", base + offset)
-        if end < 0 or end - base - offset > LDCACHE_NAME_CAP_BYTES:
-            raise ValueError("a string at byte %d does not end" % offset)
-        return data[base + offset : end].decode("utf-8", "replace")
-
     entries = list(struct.iter_unpack(order + "iIIIQ", data[base + 48 : base + 48 + 24 * count]))
     own = own_cache_flags(entry[0] for entry in entries)
     found = []
+    text_bytes = 0
     for flags, name, value, _os_version, hwcap in entries:
         if flags != own:
             continue
@@ -658,8 +653,19 @@ def linker_cache_entries(data):
             level = hwcaps[index]
         elif hwcap:
             level = "legacy-0x%x" % hwcap
-        found.append([string(name), string(value), level])
+        entry = [linker_cache_text(data, base + name), linker_cache_text(data, base + value), level]
+        text_bytes += len(entry[0]) + len(entry[1])
+        if text_bytes > LDCACHE_CAP_BYTES:
+            raise ValueError("strings of more than %d bytes" % LDCACHE_CAP_BYTES)
+        found.append(entry)
     return found
+
+
+def linker_cache_text(data, start):
+    end = data.find(b"\0", start, start + LDCACHE_NAME_CAP_BYTES)
+    if end < 0:
+        raise ValueError("a string at byte %d does not end" % start)
+    return data[start:end].decode("utf-8", "replace")
 
 
 def own_cache_flags(flags):
@@ -670,7 +676,7 @@ def own_cache_flags(flags):
         if value & 0xFF == 0x03:  # ELF, libc6
             counts[value] = counts.get(value, 0) + 1
     wide = [value for value in counts if value >> 8 not in CACHE_ARCHITECTURES_32]
-    return max(wide or counts or [0], key=lambda value: counts.get(value, 0))
+    return max(wide or counts, key=lambda value: counts[value]) if counts else None
 
 
 def linker_cache_hwcaps(data, base, order, extension):
@@ -686,13 +692,8 @@ def linker_cache_hwcaps(data, base, order, extension):
             continue
         if length > 4096 or offset + length > len(data):
             raise ValueError("damaged glibc-hwcaps section")
-        names = []
-        for position in struct.unpack_from("%s%dI" % (order, length // 4), data, offset):
-            end = data.find(b"\0", base + position)
-            if end < 0 or end - base - position > LDCACHE_NAME_CAP_BYTES:
-                raise ValueError("a glibc-hwcaps name does not end")
-            names.append(data[base + position : end].decode("utf-8", "replace"))
-        return names
+        positions = struct.unpack_from("%s%dI" % (order, length // 4), data, offset)
+        return [linker_cache_text(data, base + position) for position in positions]
     return []
 
 

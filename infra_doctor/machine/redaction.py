@@ -61,7 +61,7 @@ class Redactor:
 
     def hashed(self, text: str) -> str:
         """A keyed hash: equal for equal texts of one machine."""
-        return hmac.new(self._key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:12]
+        return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:12]
 
     def _text(self, text: str) -> str:
         if self._home and self._home in text:

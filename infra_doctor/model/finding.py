@@ -101,7 +101,7 @@ class Diagnosis:
 def fingerprint(finding_id: str, subject: tuple[str, ...]) -> str:
     """The stable name of (id, subject): 16 hex digits."""
     text = "\0".join((finding_id, *sorted(subject)))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def sort_key(finding: Finding) -> tuple[int, int, str, tuple[str, ...]]:

@@ -36,6 +36,11 @@ THEME = Theme(
     primary="#4f8fd0", secondary="#9d8cd6", accent="#45b8ac",
     foreground="#d8dee6", background="#10141a", surface="#161c24", panel="#1f2731",
     success="#6cbf84", warning="#e0a84e", error="#e5606b",
+    variables={
+        "scrollbar": "#3b4756", "scrollbar-hover": "#4d5b6d", "scrollbar-active": "#45b8ac",
+        "scrollbar-background": "#10141a", "scrollbar-background-hover": "#161c24", "scrollbar-background-active": "#161c24",
+        "scrollbar-corner-color": "#10141a",
+    },
 )  # fmt: skip
 
 
@@ -55,7 +60,7 @@ class Dashboard(App[int]):
     TITLE = "infra-doctor"
     CSS_PATH = Path(__file__).with_name("dashboard.tcss")
     BINDINGS: ClassVar[list[BindingType]] = [*bindings()]
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {"verdict": VerdictScreen, "versions": VersionsScreen}
+    MODES = {"verdict": VerdictScreen, "versions": VersionsScreen}
     DEFAULT_MODE = "verdict"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
@@ -148,6 +153,13 @@ class Dashboard(App[int]):
         await self.switch_mode(screen)
         self._update()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """`esc` and `/` stand in the footer only where they do something."""
+        if action in ("go_back", "filter") and self.screen_stack:
+            browsers = self.screen_stack[0].query(Browser)
+            return bool(browsers) and browsers.first().can(action)
+        return True
+
     def action_move(self, step: int) -> None:
         """A row or line."""
         self._browser.move(step)
@@ -164,7 +176,7 @@ class Dashboard(App[int]):
         """Open a group, or read the details."""
         self._browser.open()
 
-    async def action_back(self) -> None:
+    def action_go_back(self) -> None:
         """Back, or end the filter."""
         self._browser.back()
 
@@ -202,7 +214,9 @@ class Dashboard(App[int]):
     def _fatal_error(self) -> None:
         # A fault of the dashboard's own: a sentence for the user, never a traceback.
         error = self._exception
-        self.panic(f"infra-doctor: a fault of our own: {type(error).__name__}. `infra-doctor check` needs no dashboard.")
+        self.panic(
+            f"infra-doctor: a fault of our own: {type(error).__name__}. `infra-doctor check` needs no dashboard."
+        )
 
 
 def run_dashboard(options: "RunOptions | None" = None) -> int:

@@ -95,6 +95,11 @@ class Browser(Container):
             self._detailed = row.id if row else ""
             self._detail.scroll_home(animate=False)
 
+    def can(self, action: str) -> bool:
+        """Whether `go_back` or `filter` would do something now."""
+        busy = self._filter.has_focus
+        return not busy if action == "filter" else busy or self._filter.display or not self._rows.has_focus
+
     # -- what the keys do -----------------------------------------------------------------------------------------
 
     def move(self, step: int) -> None:
@@ -111,9 +116,9 @@ class Browser(Container):
         if self._detail.has_focus:
             self._detail.scroll_relative(y=step * max(1, self._detail.size.height - 1), animate=False)
         elif step > 0:
-            self._rows.action_page_down()
+            self._rows.action_page_down()  # type: ignore[no-untyped-call]
         else:
-            self._rows.action_page_up()
+            self._rows.action_page_up()  # type: ignore[no-untyped-call]
 
     def edge(self, step: int) -> None:
         """To the last (1) or first (-1) row or line."""
@@ -146,6 +151,7 @@ class Browser(Container):
             self._filter.display = False
             self._refresh()
         self._rows.focus()
+        self.app.refresh_bindings()
 
     def start_filter(self) -> None:
         """Ask for the words to look for."""

@@ -27,7 +27,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         id="versions", keys=("2",), shown="2", action="show('versions')", label="Versions", palette=True,
-        help="Every component with its version, who loads it, and which pairs fit together",
+        help="Every component, who loads it, and what fits together",
     ),
     Command(id="down", keys=("down", "j"), shown="j, down", action="move(1)", label="Down", help="The next row, or line"),
     Command(id="up", keys=("up", "k"), shown="k, up", action="move(-1)", label="Up", help="The row, or line, before"),
@@ -41,10 +41,10 @@ COMMANDS: tuple[Command, ...] = (
     Command(id="page-up", keys=("pageup",), shown="page up", action="page(-1)", label="Page up", help="A page up"),
     Command(
         id="open", keys=("enter",), shown="enter", action="open", label="Open", footer=True,
-        help="Open or close a group (▸); on any other row, read its details",
+        help="Open or close a group (▸), or read the details",
     ),
     Command(
-        id="back", keys=("escape",), shown="esc", action="back", label="Back",
+        id="back", keys=("escape",), shown="esc", action="go_back", label="Back", footer=True,
         help="Leave the details; end the filter",
     ),
     Command(
@@ -53,7 +53,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         id="copy", keys=("c",), shown="c", action="copy", label="Copy", footer=True, palette=True,
-        help="Copy the commands that repair the selected finding, or the place of the selected component",
+        help="Copy the command that repairs this, or this component's path",
     ),
     Command(
         id="again", keys=("r",), shown="r", action="run_again", label="Run again", footer=True, palette=True,

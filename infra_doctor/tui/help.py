@@ -1,15 +1,16 @@
 """The help: every key, and what the signs mean."""
 
-from infra_doctor.model.finding import STATUS_RANK
-from infra_doctor.model.wording import MEANING
-from infra_doctor.tui.commands import COMMANDS
-from infra_doctor.tui.text import MUTED, STRONG, badge, stacked, titled
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
+
+from infra_doctor.model.finding import STATUS_RANK
+from infra_doctor.model.wording import MEANING
+from infra_doctor.tui.commands import COMMANDS
+from infra_doctor.tui.text import MUTED, STRONG, badge, stacked, titled
 
 
 def help_text() -> Content:

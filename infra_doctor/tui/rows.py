@@ -39,9 +39,7 @@ class Line:
     row: Row | None = None
 
 
-def lines(
-    sections: Sequence[Section], *, opened: frozenset[str], needle: str = "", roomy: bool = False
-) -> list[Line]:
+def lines(sections: Sequence[Section], *, opened: frozenset[str], needle: str = "", roomy: bool = False) -> list[Line]:
     """What is to be shown. With a needle, only rows that hold all its words, and the groups that hold such rows, open.
     `roomy` puts an empty line between sections."""
     wanted = needle.casefold().split()

@@ -2,8 +2,8 @@
 
 import sys
 
-from rich.cells import cell_len
 from textual.app import App
+from textual.content import Content
 from textual.drivers.linux_driver import LinuxDriver
 
 # As wide as what they stand for, so that columns stay; anything else that is not ASCII becomes `?`.
@@ -25,7 +25,7 @@ def ascii_cells(text: str) -> str:
     """The text in ASCII, each character as wide as before."""
     if text.isascii():
         return text
-    return "".join(c if c.isascii() else _STAND_INS.get(c, "?" * cell_len(c)) for c in text)
+    return "".join(c if c.isascii() else _STAND_INS.get(c, "?" * Content(c).cell_length) for c in text)
 
 
 class TerminalDriver(LinuxDriver):

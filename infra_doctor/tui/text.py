@@ -1,11 +1,12 @@
 """Styled text for the screens. Whatever comes from a machine goes through `said`: never markup, no control characters."""
 
+from textual.content import Content
+from textual.style import Style
+
 from infra_doctor.model.compatibility import Verdict
 from infra_doctor.model.evidence import Evidence
 from infra_doctor.model.finding import Status
 from infra_doctor.model.wording import SIGN, VERDICT_SIGN, is_web_link, printable, shortened
-from textual.content import Content
-from textual.style import Style
 
 STATUS_STYLE: dict[Status, str] = {
     Status.FAIL: "bold $text-error",
@@ -70,9 +71,8 @@ def evidence_lines(evidence: tuple[Evidence, ...]) -> list[Content]:
     """Where it was seen, and what was seen there."""
     lines = []
     for item in evidence:
-        lines.append(Content.assemble((f"{item.kind.value} ", MUTED), said(item.source)))
-        if item.text:
-            lines.append(said(item.text, MUTED, limit=TEXT_LIMIT))
+        seen = f"{item.kind.value}: {item.text}" if item.text else item.kind.value
+        lines += [said(item.source, limit=1000), said(seen, MUTED, limit=TEXT_LIMIT)]
     return lines
 
 

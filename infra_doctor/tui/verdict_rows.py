@@ -1,5 +1,7 @@
 """The rows of the Verdict screen: while the run goes on its probes, then causes with what follows from them, worst first."""
 
+from textual.content import Content
+
 from infra_doctor.errors import InfraDoctorError
 from infra_doctor.model.component import DEVICE_KINDS
 from infra_doctor.model.finding import Finding, Status
@@ -7,7 +9,7 @@ from infra_doctor.model.report import Report
 from infra_doctor.model.stack import StackLine, device_groups, machine_stack, target_stack
 from infra_doctor.model.view import blind_probes, causes, headline, labels, passed, skipped, waived
 from infra_doctor.model.wording import MEANING, SIGN, command_line, counted, printable
-from infra_doctor.tui.progress import Phase, ProbeState, Progress, unaliased
+from infra_doctor.tui.progress import Phase, ProbeState, Progress, report_so_far, unaliased
 from infra_doctor.tui.rows import Row, Section
 from infra_doctor.tui.text import (
     CODE,
@@ -23,7 +25,6 @@ from infra_doctor.tui.text import (
     table_lines,
     titled,
 )
-from textual.content import Content
 
 OVERVIEW = "overview"
 
@@ -39,9 +40,10 @@ def verdict_line(progress: Progress, seconds: float) -> Content:
         waiting = f"; now {', '.join(busy)}" if busy else "; judging" if progress.done == len(progress.probes) else ""
         return Content.assemble((text, STRONG), said(waiting, MUTED))
     if progress.error is not None:
-        return Content.assemble(badge(Status.ERROR), said("The run could not go on: " + _message(progress.error), STRONG))
-    assert progress.report is not None  # judged
-    head = headline(progress.report)
+        return Content.assemble(
+            badge(Status.ERROR), said("The run could not go on: " + _message(progress.error), STRONG)
+        )
+    head = headline(report_so_far(progress))
     return Content.assemble(badge(head.status), prose(head.text, STRONG))
 
 
@@ -49,7 +51,8 @@ def counts_line(progress: Progress) -> Content:
     """How many findings have each status; those that are waived count apart."""
     report = progress.report
     if report is None:
-        return Content.styled("Nothing is judged before every probe has ended.", MUTED)
+        words = "Nothing was judged." if progress.error else "Nothing is judged before every probe has ended."
+        return Content.styled(words, MUTED)
     parts = []
     for status in (Status.FAIL, Status.ERROR, Status.WARN, Status.UNKNOWN, Status.PASS, Status.SKIP):
         number = sum(f.status is status and f.waived is None for f in report.findings)
@@ -86,11 +89,10 @@ def sections(progress: Progress) -> tuple[Section, ...]:
     problems: list[Row] = []
     for cause in causes(report):
         problems.append(_finding_row(cause.root, progress, names, about=cause.text))
-        for finding in cause.follows:
-            problems.append(_finding_row(finding, progress, names, root=cause.root))
+        problems += [_finding_row(finding, progress, names, root=cause.root) for finding in cause.follows]
     rest = [
-        _findings_group("waived", "waived", waived(report), progress, names),
-        _findings_group("passed", "in order", passed(report), progress, names),
+        _findings_group("waived", "finding", "waived", waived(report), progress, names),
+        _findings_group("passed", "check", "in order", passed(report), progress, names),
         _skipped_group(report),
         _probes_group(progress),
     ]
@@ -113,7 +115,12 @@ def _finding_row(
     return Row(
         id=f"finding {finding.fingerprint}",
         line=Content.assemble(
-            ("└ " if root else "", MUTED), badge(finding.status), " ", said(finding.id, STRONG), "  ", said(finding.title)
+            ("└ " if root else "", MUTED),
+            badge(finding.status),
+            " ",
+            said(finding.id, STRONG),
+            "  ",
+            said(finding.title),
         ),
         detail=lambda: finding_detail(finding, names, root=root, about=about),
         words=" ".join((*finding.subject, finding.detail)),
@@ -122,9 +129,7 @@ def _finding_row(
     )
 
 
-def finding_detail(
-    finding: Finding, names: dict[str, str], *, root: Finding | None = None, about: str = ""
-) -> Content:
+def finding_detail(finding: Finding, names: dict[str, str], *, root: Finding | None = None, about: str = "") -> Content:
     """All of one finding: what, why, what to do, and the evidence."""
     words = [MEANING[finding.status], f"{finding.severity.value} severity", finding.confidence.value]
     head = Content("\n").join(
@@ -163,13 +168,13 @@ def _remedy(finding: Finding) -> Content:
 
 
 def _findings_group(
-    name: str, words: str, findings: tuple[Finding, ...], progress: Progress, names: dict[str, str]
+    name: str, noun: str, words: str, findings: tuple[Finding, ...], progress: Progress, names: dict[str, str]
 ) -> Row | None:
     if not findings:
         return None
     status = Status.PASS if name == "passed" else Status.SKIP
     rows = tuple(_finding_row(f, progress, names) for f in findings)
-    line = Content.assemble((f"{SIGN[status]} {counted(len(findings), 'check')} {words}", STATUS_STYLE[status]))
+    line = Content.assemble((f"{SIGN[status]} {counted(len(findings), noun)} {words}", STATUS_STYLE[status]))
     listed = [said(f"{f.id}  {f.title}") for f in findings]
     return Row(id=f"group {name}", line=line, detail=lambda: titled(line.plain, *listed), rows=rows)
 
@@ -181,7 +186,9 @@ def _skipped_group(report: Report) -> Row | None:
     rows = tuple(
         Row(
             id=f"skipped {reason.text}",
-            line=Content.assemble(badge(Status.SKIP), " ", said(reason.text), said(f"  {', '.join(reason.ids)}", MUTED)),
+            line=Content.assemble(
+                badge(Status.SKIP), " ", said(reason.text), said(f"  {', '.join(reason.ids)}", MUTED)
+            ),
             detail=lambda reason=reason: stacked(  # type: ignore[misc]
                 prose(reason.text, STRONG), titled("Checks that do not apply", *map(said, reason.ids))
             ),
@@ -227,7 +234,7 @@ def no_accelerator(report: Report) -> Content:
     listed = [said(f"{', '.join(reason.ids)}: {reason.text}") for reason in blind_probes(report)]
     looked = [p.title or p.id for p in report.probes if p.status is Status.PASS]
     if looked:
-        listed.append(said("looked and found none: " + ", ".join(looked), MUTED, limit=2000))
+        listed.append(said("These looked and reported no device: " + ", ".join(looked), MUTED, limit=2000))
     if not listed:
         listed.append(said("no probe ran"))
     return titled("No accelerator found", *listed)
@@ -257,9 +264,15 @@ def _probe_row(probe: ProbeState) -> Row:
         id=f"probe {probe.id}",
         line=Content.assemble(probe_state(probe), " ", said(probe.title), said(f"  {more}" if more else "", MUTED)),
         detail=lambda: stacked(
-            Content("\n").join([Content.assemble(probe_state(probe), " ", said(probe.title, STRONG)), said(probe.id, MUTED)]),
+            Content("\n").join(
+                [Content.assemble(probe_state(probe), " ", said(probe.title, STRONG)), said(probe.id, MUTED)]
+            ),
             prose(outcome.reason if outcome else ""),
-            Content(f"{counted(probe.found, 'component')} found" if outcome else "Nothing waits for it here: q leaves at once."),
+            Content(
+                f"{counted(probe.found, 'component')} found"
+                if outcome
+                else "Nothing waits for it here: q leaves at once."
+            ),
         ),
         words=probe.id,
     )

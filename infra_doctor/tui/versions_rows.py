@@ -1,7 +1,9 @@
 """The rows of the Versions screen: pairs that do not fit first, then every component with who loads it."""
 
+from textual.content import Content
+
 from infra_doctor.model.compatibility import Compatibility, Verdict
-from infra_doctor.model.component import DEVICE_KINDS, Component, LoadedBy
+from infra_doctor.model.component import DEVICE_KINDS, Component
 from infra_doctor.model.report import Report
 from infra_doctor.model.view import VERDICT_RANK, by_kind, in_target, is_library, labels, loads
 from infra_doctor.model.wording import VERDICT_SIGN, attribute, counted
@@ -21,7 +23,6 @@ from infra_doctor.tui.text import (
     verdict_badge,
 )
 from infra_doctor.tui.verdict_rows import no_accelerator
-from textual.content import Content
 
 SYSTEM_KINDS = frozenset({"os", "libc", "cpu", "memory"})
 NAME_WIDTH, VERSION_WIDTH = 28, 16
@@ -35,13 +36,18 @@ def sections(progress: Progress) -> tuple[Section, ...]:
     for pair in report.compatibility:
         for key in dict.fromkeys((pair.left, pair.right)):
             pairs.setdefault(key, []).append(pair)
-    groups: dict[str, list[Component]] = {"System": [], "Driver and devices": [], "Toolkits and runtimes": [], "Libraries": []}
+    groups: dict[str, list[Component]] = {
+        "System": [],
+        "Driver and devices": [],
+        "Toolkits and runtimes": [],
+        "Libraries": [],
+    }
     for kind, components in by_kind(report):
         for component in components:
             groups.setdefault(_place(kind, component, report), []).append(component)
     out = [_pairs_section(report, names)] if report.compatibility else []
-    for title, components in groups.items():
-        rows = _component_rows(components, pairs, names, progress)
+    for title, members in groups.items():
+        rows = _component_rows(members, pairs, names, progress)
         if title == "Driver and devices" and progress.phase is Phase.JUDGED and not _has_device(report):
             rows = (*rows, _no_device_row(report))
         if rows:
@@ -91,7 +97,7 @@ def _component_rows(
     components: list[Component], pairs: dict[str, list[Compatibility]], names: dict[str, str], progress: Progress
 ) -> tuple[Row, ...]:
     name_width = min(NAME_WIDTH, max((len(c.name) for c in components), default=0))
-    version_width = min(VERSION_WIDTH, max((len(c.version or "?") for c in components), default=0))
+    version_width = min(VERSION_WIDTH, max((len(_version(c)) for c in components), default=0))
     rows = []
     for component in components:
         mine = pairs.get(component.key, [])
@@ -113,31 +119,43 @@ def _component_line(
 ) -> Content:
     worst = min((p.verdict for p in pairs), key=lambda v: VERDICT_RANK[v], default=None)
     sign = Content.styled(VERDICT_SIGN[worst], VERDICT_STYLE[worst]) if worst else Content(" ")
-    if worst is Verdict.INCOMPATIBLE:
-        sign += Content.styled(" MISFIT", VERDICT_STYLE[worst])
-    name = _column(component.name, name_width)
-    version = _column(component.version or "?", version_width)
-    uses = ", ".join(dict.fromkeys(_consumer(use, names) for use in component.loaded_by))
-    more = [f"loaded by {uses}"] if uses else []
-    more += [component.origin] if component.origin else []
-    more += [component.location] if component.location and not uses else []
-    return Content.assemble(sign, " ", name, "  ", version.stylize(STRONG), "  ", said(" · ".join(more), MUTED))
+    misfit = Content.styled("does not fit  ", VERDICT_STYLE[worst]) if worst is Verdict.INCOMPATIBLE else Content()
+    version = _column(_version(component), version_width)
+    return Content.assemble(
+        sign, " ", _column(component.name, name_width), "  ", version.stylize(STRONG), "  ", misfit,
+        said(" · ".join(_line_facts(component, names)), MUTED),
+    )  # fmt: skip
+
+
+def _version(component: Component) -> str:
+    """The version; a question mark where one belongs and is not known (processors and devices have none)."""
+    return component.version or ("" if component.attributes and not is_library(component) else "?")
+
+
+def _line_facts(component: Component, names: dict[str, str]) -> list[str]:
+    """What tells a component from its like: who loads it, its attributes, who brought it, where it is."""
+    uses = ", ".join(dict.fromkeys(names.get(u.consumer, u.consumer).partition(" ")[0] for u in component.loaded_by))
+    facts = [f"loaded by {uses}"] if uses else []
+    if not is_library(component):
+        facts += [attribute(name, value) for name, value in component.attributes.items() if value not in (None, "")]
+    facts += [component.origin] if component.origin else []
+    return facts + ([component.location] if component.location else [])
 
 
 def _column(text: str, width: int) -> Content:
     shown = said(text)
-    return shown.truncate(width, ellipsis=True) if shown.cell_length > width else shown.pad_right(width - shown.cell_length)
-
-
-def _consumer(use: LoadedBy, names: dict[str, str]) -> str:
-    return names.get(use.consumer, use.consumer).partition(" ")[0]
+    return (
+        shown.truncate(width, ellipsis=True)
+        if shown.cell_length > width
+        else shown.pad_right(width - shown.cell_length)
+    )
 
 
 def component_detail(component: Component, pairs: list[Compatibility], names: dict[str, str]) -> Content:
     """All of one component: where it comes from, why it is the copy that loads, its pairs, and the evidence."""
     head = Content("\n").join(
         [
-            Content.assemble(said(component.name, STRONG), " ", said(component.version or "version unknown", STRONG)),
+            said(f"{component.name} {_version(component).replace('?', 'version unknown')}".rstrip(), STRONG),
             said(component.kind, MUTED),
         ]
     )
@@ -185,7 +203,9 @@ def _pairs_section(report: Report, names: dict[str, str]) -> Section:
         (Verdict.COMPATIBLE, "fit" if len(fitting) > 1 else "fits", fitting),
     ):
         if group:
-            line = Content.styled(f"{VERDICT_SIGN[verdict]} {counted(len(group), 'pair')} {word}", VERDICT_STYLE[verdict])
+            line = Content.styled(
+                f"{VERDICT_SIGN[verdict]} {counted(len(group), 'pair')} {word}", VERDICT_STYLE[verdict]
+            )
             listed = [row.line for row in group]
             detail = titled(line.plain, *listed)
             rows = (*rows, Row(id=f"pairs {verdict}", line=line, detail=lambda detail=detail: detail, rows=group))  # type: ignore[misc]
@@ -221,5 +241,7 @@ def pair_detail(pair: Compatibility, names: dict[str, str]) -> Content:
 
 def _pair_lines(pair: Compatibility, own: str, names: dict[str, str]) -> list[Content]:
     other = pair.right if pair.left == own else pair.left
-    first = Content.assemble(verdict_badge(pair.verdict), " ", said(names.get(other, other)), said(f"  {pair.rule}", MUTED))
+    first = Content.assemble(
+        verdict_badge(pair.verdict), " ", said(names.get(other, other)), said(f"  {pair.rule}", MUTED)
+    )
     return [first, said(pair.detail, MUTED, limit=1000)] if pair.detail else [first]

@@ -267,7 +267,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     recipe = tomllib.loads(path.read_text(encoding="utf-8"))
     if "extends" not in recipe:
         return recipe
-    merged = read_recipe(path.parent.parent / recipe.pop("extends"))
+    name = recipe.pop("extends")
+    merged = read_recipe(next(p for p in (path.parent / name, path.parent.parent / name) if p.is_file()))
     for name, value in recipe.items():
         if isinstance(value, dict) and isinstance(merged.get(name), dict):
             both = {**merged[name], **value}

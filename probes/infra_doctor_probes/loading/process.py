@@ -70,9 +70,9 @@ class Process:
         """Note what a program looks for by itself and does not find."""
         self.missing.append((consumer, Missing(soname=soname, needed_by=needed_by)))
 
-    def forgive(self) -> None:
-        """Drop what the last attempts missed: the program catches that and tries otherwise."""
-        self.missing.clear()
+    def forgive(self, consumer: str) -> None:
+        """Drop what this consumer's attempts missed so far: the program catches that and tries otherwise."""
+        self.missing = [(c, m) for c, m in self.missing if c != consumer]
 
     def _note_uses(self, consumer: str, step: str, result: Resolution, late: bool) -> None:
         """The object and all that it needs, loaded now or before, each copy once per consumer."""

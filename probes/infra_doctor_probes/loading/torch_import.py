@@ -119,7 +119,7 @@ def import_torch(process: Process, consumer: str, torch: TorchFiles) -> bool | N
         first = opened.missing[0][0] if opened.missing else opened.broken[0][0]
         if not any(p.pattern.split(".", 1)[0] in first for p in plan.on_error):
             return False
-        process.forgive()
+        process.forgive(consumer)
         if not _open_all(process, consumer, torch, plan.on_error):
             return False
         if process.dlopen(consumer, "import torch", global_deps).object is None:

@@ -1,0 +1,212 @@
+"""Import orders: which copy of each library PyTorch and ONNX Runtime get, for each order in which a program may use them.
+
+    "torch"                        import torch
+    "onnxruntime"                  import onnxruntime, then a session
+    "torch, onnxruntime"           import torch, then onnxruntime and a session
+    "onnxruntime, torch"           onnxruntime with a session first, then import torch
+    "onnxruntime.preload_dlls()"   import onnxruntime, preload_dlls(), then a session
+
+Each is one simulated process, started from the target's own interpreter. A soname that is loaded wins, so the orders
+differ; importing onnxruntime alone loads nothing of CUDA, its session does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from infra_doctor.plugin import LoadedObject, Loader, Machine, PythonEnvironment, Target, python_environment
+from infra_doctor_probes.loading.first_use import open_parts
+from infra_doctor_probes.loading.onnxruntime_session import (
+    CPU_PROVIDER,
+    OrtFiles,
+    import_onnxruntime,
+    open_provider,
+    preload_dlls,
+    read_onnxruntime,
+)
+from infra_doctor_probes.loading.process import Missing, Process, Use
+from infra_doctor_probes.loading.torch_import import TorchFiles, import_torch, read_torch
+from infra_doctor_probes.loading.versions import identify
+
+TORCH, ORT = "torch", "onnxruntime"
+TORCH_ORT, ORT_TORCH, PRELOAD = "torch, onnxruntime", "onnxruntime, torch", "onnxruntime.preload_dlls()"
+_CUDA = "CUDAExecutionProvider"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """Whether a consumer's libraries load in one order: a framework's import (`provider` empty) or an execution provider.
+    `loads` is None where it cannot be told. `missing` holds what fails, at once or on first use."""
+
+    consumer: str
+    provider: str
+    order: str
+    loads: bool | None
+    missing: tuple[Missing, ...] = ()
+    unknown: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Play:
+    """One order, played."""
+
+    order: str
+    uses: tuple[Use, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frameworks:
+    """The PyTorch and ONNX Runtime that imports of a target would find, with their component keys."""
+
+    torch: TorchFiles | None
+    torch_key: str
+    ort: OrtFiles | None
+    ort_key: str
+
+
+def wheel_key(name: str, target: Target) -> str:
+    """The component key of a distribution in a target."""
+    return f"wheel:{name}@{target.prefix}"
+
+
+def frameworks(machine: Machine, target: Target) -> Frameworks:
+    """Read once per machine and target."""
+    return machine.memo(("frameworks", target.key), lambda: _frameworks(machine, target))  # type: ignore[no-any-return]
+
+
+def _frameworks(machine: Machine, target: Target) -> Frameworks:
+    environment = python_environment(machine, target)
+    torch_dist = environment.distribution("torch")
+    torch = None
+    if torch_dist is not None:
+        package = torch_dist.site_dir + "/torch"
+        cuda = torch_cuda(machine.read_text(package + "/version.py", max_bytes=65536, quiet=True) or "")
+        torch = read_torch(machine, package, target.python_version, target.sys_path, cuda)
+    names = ort_distributions(environment)
+    ort = None
+    owner = names[0] if names else ""
+    for site in target.site_dirs if names else ():
+        if machine.is_file(f"{site}/onnxruntime/__init__.py"):
+            dist = environment.distribution(owner)
+            ort = read_onnxruntime(
+                machine, site + "/onnxruntime", target.python_version, dist.version if dist is not None else None
+            )
+            if ort is not None and ort.package_name in names:
+                owner = str(ort.package_name)
+            break
+    return Frameworks(torch=torch, torch_key=wheel_key("torch", target), ort=ort, ort_key=wheel_key(owner, target))
+
+
+def ort_distributions(environment: PythonEnvironment) -> tuple[str, ...]:
+    """The installed distributions that write the folder onnxruntime, by name."""
+    own = {"onnxruntime"} | {f"onnxruntime-{f}" for f in ORT_FLAVOURS}
+    return tuple(d.normalized for d in environment.distributions if d.normalized in own)
+
+
+# Distributions whose module is `onnxruntime` (PyPI; the plug-in and genai packages have folders of their own).
+ORT_FLAVOURS = (
+    "gpu", "openvino", "cann", "rocm", "migraphx", "directml", "training", "training-cpu", "qnn", "azure", "silicon",
+    "coreml", "vitisai", "tvm", "dnnl", "noopenmp", "winml",
+)  # fmt: skip
+
+
+def torch_cuda(text: str) -> str | None:
+    """`cuda` of torch/version.py."""
+    import re
+
+    match = re.search(r"^cuda\b[^=\n]*=\s*[\"']([0-9.]{1,10})[\"']", text, re.MULTILINE)
+    return match.group(1) if match else None
+
+
+def play_all(machine: Machine, target: Target, *, without_library_path: bool = False) -> tuple[Play, ...]:
+    """Every order that makes sense for the target, once per machine. `without_library_path` plays them as if
+    LD_LIBRARY_PATH were not set."""
+    key = ("import orders", target.key, without_library_path)
+    return machine.memo(key, lambda: _play_all(machine, target, without_library_path))  # type: ignore[no-any-return]
+
+
+def _play_all(machine: Machine, target: Target, without_library_path: bool) -> tuple[Play, ...]:
+    found = frameworks(machine, target)
+    orders = [TORCH] if found.torch else []
+    if found.ort:
+        orders += [ORT, *([TORCH_ORT, ORT_TORCH] if found.torch else ())]
+        orders += [PRELOAD] if found.ort.preload else []
+    if not orders:
+        return ()
+    environ = machine.environ
+    start = Loader(
+        machine,
+        target.executable,
+        ld_library_path=None if without_library_path else environ.get("LD_LIBRARY_PATH"),
+        ld_preload=environ.get("LD_PRELOAD"),
+    )
+    environments = (python_environment(machine, target),)
+
+    def version_of(copy: LoadedObject) -> str | None:
+        return identify(machine, copy.path, environments).version
+
+    return tuple(_play(machine, start.copy(), found, order, version_of) for order in orders)
+
+
+def _play(
+    machine: Machine, loader: Loader, found: Frameworks, order: str, version_of: Callable[[LoadedObject], str | None]
+) -> Play:
+    process = Process(machine=machine, loader=loader)
+    outcomes: list[Outcome] = []
+
+    def play_torch() -> None:
+        assert found.torch is not None
+        loads = import_torch(process, found.torch_key, found.torch)
+        if loads:
+            open_parts(process, found.torch_key, version_of)
+        missing = tuple(m for c, m in process.missing if c == found.torch_key)
+        outcomes.append(
+            Outcome(
+                consumer=found.torch_key, provider="", order=order, loads=loads, missing=missing, unknown=process.unknown
+            )
+        )
+
+    def play_ort() -> None:
+        assert found.ort is not None
+        outcomes.extend(_session(process, found.ort_key, found.ort, order, version_of))
+
+    if order in {TORCH, TORCH_ORT}:
+        play_torch()
+    if order != TORCH:
+        play_ort()
+    if order == ORT_TORCH:
+        play_torch()
+    return Play(order=order, uses=tuple(process.uses), outcomes=tuple(outcomes))
+
+
+def _session(
+    process: Process, consumer: str, ort: OrtFiles, order: str, version_of: Callable[[LoadedObject], str | None]
+) -> list[Outcome]:
+    """Import, preload where the order says so, and one session per provider; only the CUDA provider's stays loaded, as the
+    one that shares libraries with others."""
+    imported = import_onnxruntime(process, consumer, ort)
+    first = Outcome(
+        consumer=consumer, provider=CPU_PROVIDER, order=order, loads=imported, missing=_missing(process, consumer),
+        unknown=process.unknown,
+    )  # fmt: skip
+    outcomes = [first]
+    if order == PRELOAD:
+        preload_dlls(process, consumer, ort)
+    for provider, library in sorted(ort.providers, key=lambda p: p[0] == _CUDA):
+        trial = process
+        if provider != _CUDA:
+            trial = Process(machine=process.machine, loader=process.loader.copy(), uses=list(process.uses))
+        process.forgive(consumer)
+        loads = open_provider(trial, consumer, ort, library) if imported else imported
+        if loads:
+            open_parts(trial, consumer, version_of)
+        outcomes.append(
+            Outcome(
+                consumer=consumer, provider=provider, order=order, loads=loads,
+                missing=_missing(trial, consumer) or first.missing, unknown=trial.unknown,
+            )
+        )  # fmt: skip
+    return outcomes
+
+
+def _missing(process: Process, consumer: str) -> tuple[Missing, ...]:
+    return tuple(dict.fromkeys(m for c, m in process.missing if c == consumer))
