@@ -48,7 +48,9 @@ def build(site: Path, distributions: int, files: int, shared: int) -> None:
             f"Metadata-Version: 2.1\nName: package-{number:03d}\nVersion: 1.{number}.0\n{classifiers}"
             f"Requires-Python: >=3.9\n{requires}\n# Package\n" + "A line of its description.\n" * 200
         )
-        (info / "WHEEL").write_text("Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: cp311-cp311-manylinux_2_28_x86_64\n")
+        (info / "WHEEL").write_text(
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: cp311-cp311-manylinux_2_28_x86_64\n"
+        )
         (info / "INSTALLER").write_text("pip\n")
         (info / "top_level.txt").write_text(name + "\n")
         rows = []
@@ -62,7 +64,9 @@ def build(site: Path, distributions: int, files: int, shared: int) -> None:
         for i in range(per_distribution - contested - 5):
             ending = ".so" if i % 100 == 99 else ".py"
             row_digest = digest(f"{number} {i}".encode())
-            rows.append(f"{name}/sub_package_{i % 20:02d}/a_module_with_a_name_{i:05d}{ending},{row_digest},{1000 + i}\n")
+            rows.append(
+                f"{name}/sub_package_{i % 20:02d}/a_module_with_a_name_{i:05d}{ending},{row_digest},{1000 + i}\n"
+            )
         rows += [f"{info.name}/{f},{digest(b'')},1\n" for f in ("METADATA", "WHEEL", "INSTALLER", "top_level.txt")]
         rows.append(f"{info.name}/RECORD,,\n")
         (info / "RECORD").write_text("".join(rows))
@@ -85,7 +89,9 @@ def main() -> int:
         build(site, options.distributions, options.files, options.shared)
         best, _, found = ask("distributions", str(site), 5)
         _, kib, _ = ask("distributions", str(site), 1)
-        print(f"distributions: {best * 1e3:6.0f} ms  {kib / 1024:4.0f} MiB peak  {found[0]} found, {found[1]} unreadable")
+        print(
+            f"distributions: {best * 1e3:6.0f} ms  {kib / 1024:4.0f} MiB peak  {found[0]} found, {found[1]} unreadable"
+        )
         total = best
         best, _, found = ask("records", [str(site)], 5)
         _, kib, _ = ask("records", [str(site)], 1)

@@ -30,6 +30,7 @@ from infra_doctor.compat.version import version_key as version_key
 from infra_doctor.machine.loader import LoadedObject as LoadedObject
 from infra_doctor.machine.loader import Loader as Loader
 from infra_doctor.machine.loader import Resolution as Resolution
+from infra_doctor.machine.loader import unmet_versions as unmet_versions
 from infra_doctor.machine.machine import Machine as Machine
 from infra_doctor.machine.machine import kernel_evidence as kernel_evidence
 from infra_doctor.machine.python_env import PythonEnvironment as PythonEnvironment

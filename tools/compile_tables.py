@@ -166,6 +166,22 @@ ARCHITECTURE_MATRIX = (
 )
 
 
+# Boards of NVIDIA's own list of compute capabilities that the PCI ID repository names too.
+LISTED_BOARDS = {
+    "10.0": r"\bG?B200\b", "10.3": r"\bG?B300\b", "12.1": r"\bGB10\b",
+    "12.0": r"\bGeForce RTX 50[5-9]0\b|\bRTX PRO (?:2000|4000|4500|5000|6000) Blackwell\b",
+}  # fmt: skip
+BOARD_LIST = "https://developer.nvidia.com/cuda-gpus"
+
+
+def pci_row(row: Cells) -> Cells:
+    """A compute capability inferred from the chip's code name is certain where NVIDIA lists the board with it."""
+    boards = LISTED_BOARDS.get(row["cc_from_codename"])
+    if row["uncertain"] == "yes" and boards and re.search(boards, row["name"]):
+        return row | {"uncertain": "no", "source": f"{row['source']}; {BOARD_LIST}"}
+    return row
+
+
 def cudnn_row(row: Cells) -> Cells:
     """The drivers that cuDNN's matrix asks for, one column for each CUDA major, and Blackwell's own."""
     minimum = row["min_driver_linux"]
@@ -229,7 +245,7 @@ CSV_TABLES = (
     Spec(file="gpu_arch.csv", columns=("cc", "arch", "market", "min_cuda_toolkit", "max_cuda_toolkit"),
          doubt=("min_cuda_toolkit", "max_cuda_toolkit")),
     Spec(file="gpu_arch.csv", name="gpu_last_driver", columns=("cc", "arch", "last_driver_branch"), change=last_driver, doubt=()),
-    Spec(file="pci_ids.csv", columns=("pci_id", "vendor", "name", "cc_from_codename"), versions=False),
+    Spec(file="pci_ids.csv", columns=("pci_id", "vendor", "name", "cc_from_codename"), versions=False, change=pci_row),
     Spec(file="cudnn.csv", change=cudnn_row,
          columns=("cudnn", "soname", "driver_cuda11", "driver_cuda12", "driver_cuda13", "driver_blackwell", "compute_capability")),
     Spec(file="nccl.csv", name="nccl_known_bad", columns=("spec", "arch", "known_bad"), change=known_bad_nccl, versions=False),

@@ -29,7 +29,8 @@ DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_SONAME, DT_RPATH, DT_RUNPATH = 1, 5, 10, 14, 
 DT_VERDEF, DT_VERDEFNUM, DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFC, 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF
 VER_FLG_WEAK = 2
 
-LDSO_CAP_BYTES = 8 << 20
+LDSO_CAP_BYTES = 4 << 20
+LDSO_TRIES = 500
 LDCACHE_CAP_BYTES = 16 << 20
 LDCACHE_NAME_CAP_BYTES = 4096
 LDCACHE_EXTENSION_MAGIC = 0xEAA42174
@@ -176,7 +177,9 @@ class Agent:
             data = file.read(limit + 1)
         truncated = len(data) > limit
         data = data[:limit]
-        result = {"truncated": True} if truncated else {}
+        result = {}
+        if truncated:
+            result["truncated"] = True
         try:
             result["text"] = data.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -219,16 +222,23 @@ class Agent:
         with self.open_regular(path) as file:
             data = file.read(LDSO_CAP_BYTES)
         version = re.search(rb"stable release version (2\.[0-9]{1,3})", data)
+        cache_end = data.find(b"/ld.so.cache\0")
+        cache = data[data.rfind(b"\0", 0, max(cache_end, 0)) + 1 :][:300].split(b"\0")[0] if cache_end > 0 else b""
         # elf/dl-load.c keeps the default directories as one run of NUL-ended strings, each with a slash at its end.
-        runs = re.findall(rb"(?:/(?:[!-.0-~]{1,200}/){1,20}\0){1,16}", data)
-        directories = next((run for run in runs if b"/lib" in run), None)
-        cache = re.search(rb"(/[!-~]{0,200}/ld\.so\.cache)\0", data)
-        if directories is not None:
-            directories = [directory.rstrip("/") for directory in directories.decode("ascii").split("\0")[:-1]]
+        run = re.compile(rb"(?:/(?:[!-.0-~]{1,200}/){1,20}\0){1,16}")
+        directories = b""
+        at = -1
+        for _ in range(LDSO_TRIES):
+            at = data.find(b"/lib", at + 1)
+            if at < 0 or directories:
+                break
+            # From before it, as a prefix (/usr, /nix/store/...) may stand there.
+            runs = [found.group() for found in run.finditer(data, max(0, at - 300), at + 3000)]
+            directories = next((found for found in runs if b"/lib" in found), b"")
         return {
             "version": version.group(1).decode("ascii") if version else None,
-            "directories": directories,
-            "cache": cache.group(1).decode("ascii") if cache else None,
+            "directories": [d.rstrip("/") for d in directories.decode("ascii").split("\0")[:-1]] or None,
+            "cache": cache.decode("ascii", "replace") or None,
         }
 
     # -- Python distributions -------------------------------------------------------------------------------------
@@ -373,7 +383,8 @@ class Agent:
         return {name: found[name] for name in names if name in found}
 
     def op_system(self):
-        """{"sysname", "release", "machine", "libc", "page_size", "cpus"} of the running kernel and this process's libc."""
+        """{"sysname", "release", "machine", "libc", "page_size", "cpus", "executable"} of the running kernel, this
+        process's libc, and the Python that runs it."""
         names = os.uname()
         try:
             libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
@@ -386,6 +397,7 @@ class Agent:
             "libc": libc,
             "page_size": os.sysconf("SC_PAGE_SIZE"),
             "cpus": os.cpu_count() or 0,
+            "executable": sys.executable,
         }
 
     def op_run(self, argv, timeout_s, max_bytes=1 << 20):

@@ -15,14 +15,15 @@ from infra_doctor.machine.machine import Machine
 PTH_CAP_BYTES = 256 << 10
 FINDER_CAP_BYTES = 4 << 20
 
-# Lines of .pth files that run code and leave sys.path alone, by how they begin.
-HARMLESS_IMPORTS = (
+# Lines of .pth files that run code and leave sys.path alone: as a whole, or by how they begin.
+HARMLESS_LINES = frozenset({"import _virtualenv", "import coverage; coverage.process_startup()"})
+HARMLESS_BEGINNINGS = (
     "import os; var = 'SETUPTOOLS_USE_DISTUTILS';",  # setuptools: distutils-precedence.pth
-    "import _virtualenv",  # virtualenv and uv
     "import sys, types, os;has_mfs = sys.version_info > (3, 5);p = os.path.join(",  # setuptools: *-nspkg.pth
     "import sys, types, os;p = os.path.join(",  # the same, older
-    "import coverage; coverage.process_startup()",
-    "import os, sys;exec('if \"COV_CORE_SOURCE\" in os.environ:",  # pytest-cov
+    'import sys; exec(\'import os\\n\\nif os.getenv("COVERAGE_PROCESS_START")',  # coverage: a1_coverage.pth
+    'import os; exec(\'try: __import__("coloredlogs").auto_install() if os.environ.get(',
+    'import os, sys;exec(\'if "COV_CORE_SOURCE" in os.environ:',  # pytest-cov
     "import _editable_impl_",  # the `editables` finder of hatchling and pdm: maps modules, adds no path
 )
 _SETUPTOOLS_FINDER = re.compile(r"import (__editable___\w+_finder); ?\1\.install\(\)")
@@ -40,12 +41,10 @@ class Flags:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportPath:
-    """`entries` is sys.path without the script's own directory; `site_dirs` are those that hold distributions, in import
-    order; `editable_modules` are (module, path) that an editable finder maps."""
+    """`entries` is sys.path without the script's own directory; `site_dirs` are those that hold distributions."""
 
     entries: tuple[str, ...]
     site_dirs: tuple[str, ...]
-    editable_modules: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
 
 
@@ -75,7 +74,6 @@ def import_path(
     return ImportPath(
         entries=tuple(path.entries),
         site_dirs=tuple(p for p in path.entries if _holds_distributions(machine, p, path.sites, interpreter, own)),
-        editable_modules=tuple(path.editable_modules),
         notes=tuple(dict.fromkeys(path.notes + path.archives())),
     )
 
@@ -152,7 +150,6 @@ class _Builder:
         self.entries: list[str] = []
         self.sites: set[str] = set()
         self.notes: list[str] = []
-        self.editable_modules: list[tuple[str, str]] = []
         self._read: set[str] = set()
 
     def add(self, path: str) -> None:
@@ -197,12 +194,11 @@ class _Builder:
     def _known_import(self, folder: str, line: str) -> bool:
         match = _SETUPTOOLS_FINDER.fullmatch(line)
         if match is None:
-            return line.startswith(HARMLESS_IMPORTS)
+            return line in HARMLESS_LINES or line.startswith(HARMLESS_BEGINNINGS)
         finder = read_finder(self.machine, posixpath.join(folder, match.group(1) + ".py"))
         if finder is None:
             return False
-        modules, placeholder = finder
-        self.editable_modules += modules
+        _, placeholder = finder
         if placeholder and placeholder not in self.entries:
             self.entries.append(placeholder)
         return True
@@ -234,7 +230,9 @@ def read_finder(machine: Machine, path: str) -> tuple[list[tuple[str, str]], str
 
     text = machine.read_text(path, max_bytes=FINDER_CAP_BYTES, quiet=True) or ""
     values = dict(re.findall(r"^(MAPPING|NAMESPACES)(?:: [^=\n]+)? = (\{.*\})$", text, re.MULTILINE))
-    placeholder = re.search(r"^PATH_PLACEHOLDER = ('[^'\n]+') \+ (\"\.__path_hook__\"|'\.__path_hook__')$", text, re.MULTILINE)
+    placeholder = re.search(
+        r"^PATH_PLACEHOLDER = ('[^'\n]+') \+ (\"\.__path_hook__\"|'\.__path_hook__')$", text, re.MULTILINE
+    )
     try:
         mapping = ast.literal_eval(values["MAPPING"])
         namespaces = ast.literal_eval(values["NAMESPACES"])
@@ -244,5 +242,3 @@ def read_finder(machine: Machine, path: str) -> tuple[list[tuple[str, str]], str
     if not isinstance(mapping, dict) or (namespaces and hook is None):
         return None
     return [(str(k), str(v)) for k, v in sorted(mapping.items())], hook if namespaces else None
-
-

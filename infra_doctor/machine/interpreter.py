@@ -83,7 +83,9 @@ def interpreter_at(machine: Machine, executable: str, *, environ: Mapping[str, s
     if not path_file and _library_of(machine, base, name) is None:
         notes.append(f"its standard library was not found: no {base}/{library}/{name}/os.py")
     if implementation == "pypy":
-        notes.append("PyPy: sys.path is told by its usual layout; extension modules built for CPython do not load in it")
+        notes.append(
+            "PyPy: sys.path is told by its usual layout; extension modules built for CPython do not load in it"
+        )
     prefix = posixpath.dirname(posixpath.dirname(executable)) if config_path else base
     full = _full_version(machine, base, name, version, config)
     return Interpreter(
@@ -161,26 +163,26 @@ def numbers(version: str) -> tuple[int, ...]:
 def _identity(machine: Machine, executable: str, chain: list[str], config: Mapping[str, str]) -> tuple[str, str, str]:
     """Implementation, "X.Y" and the threading mark: by the name of the file that runs, else by the libpython that it
     needs, else by pyvenv.cfg, else by the only library directory beside it."""
-    found = [m for p in reversed(chain) if (m := _NAME.fullmatch(posixpath.basename(p)))]
-    implementation = found[0].group(1)
-    for match in found:
-        if match.group(2) and "." in match.group(2):
-            return _python3(executable, implementation, match.group(2), match.group(3))
+    names = [m for p in reversed(chain) if (m := _NAME.fullmatch(posixpath.basename(p)))]
+    implementation = names[0].group(1)
+    for name in names:
+        if name.group(2) and "." in name.group(2):
+            return _python3(executable, implementation, name.group(2), name.group(3))
     elf = machine.elf(executable, quiet=True)
     for needed in elf.needed if elf else ():
-        if match := _LIBRARY.match(needed):
-            return _python3(executable, implementation, match.group(1), match.group(2))
-    if match := _VERSION.match(config.get("version") or config.get("version_info") or ""):
-        return _python3(executable, implementation, match.group(1), "")
-    names = set()
+        if library := _LIBRARY.match(needed):
+            return _python3(executable, implementation, library.group(1), library.group(2))
+    if version := _VERSION.match(config.get("version") or config.get("version_info") or ""):
+        return _python3(executable, implementation, version.group(1), "")
+    beside = set()
     for folder in dict.fromkeys((posixpath.dirname(chain[-1]), posixpath.dirname(executable))):
-        for library in ("lib", "lib64"):
-            for name, _ in machine.listdir(posixpath.join(posixpath.dirname(folder), library)):
-                if (match := _NAME.fullmatch(name)) and match.group(2) and "." in match.group(2):
-                    names.add(match.groups())
-    if len(names) != 1:
+        for lib in ("lib", "lib64"):
+            for entry in machine.names(posixpath.join(posixpath.dirname(folder), lib)):
+                if (match := _NAME.fullmatch(entry)) and match.group(2) and "." in match.group(2):
+                    beside.add(match.groups())
+    if len(beside) != 1:
         raise TargetError(f"{executable}: which version of Python it is cannot be told by files", help=GIVE_PYTHON)
-    return _python3(executable, *names.pop())
+    return _python3(executable, *beside.pop())
 
 
 def _python3(executable: str, implementation: str, version: str, threading: str) -> tuple[str, str, str]:
@@ -258,7 +260,9 @@ def _evidence(
 ) -> tuple[Evidence, ...]:
     found = [Evidence(kind=EvidenceKind.FILE, source=executable, text=" -> ".join(chain))]
     if config_path:
-        shown = "; ".join(f"{k} = {config[k]}" for k in ("home", "include-system-site-packages", "version") if k in config)
+        shown = "; ".join(
+            f"{k} = {config[k]}" for k in ("home", "include-system-site-packages", "version") if k in config
+        )
         found.append(Evidence(kind=EvidenceKind.FILE, source=config_path, text=shown[:400]))
     found.append(Evidence(kind=EvidenceKind.DIRECTORY, source=stdlib, text="its standard library"))
     return tuple(found)

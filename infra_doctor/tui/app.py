@@ -154,8 +154,8 @@ class Dashboard(App[int]):
         self._update()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """`esc` and `/` stand in the footer only where they do something."""
-        if action in ("go_back", "filter") and self.screen_stack:
+        """`enter`, `esc` and `/` stand in the footer only where they do something."""
+        if action in ("open", "go_back", "filter") and self.screen_stack:
             browsers = self.screen_stack[0].query(Browser)
             return bool(browsers) and browsers.first().can(action)
         return True

@@ -59,16 +59,21 @@ class Browser(Container):
         index = self._rows.highlighted
         return self._lines[index].row if index is not None and index < len(self._lines) else None
 
-    def show(self, sections: Sequence[Section], *, empty: str) -> None:
-        """Show these rows; the selection stays on the same row where it is still there. `empty` explains an empty list."""
+    def show(self, sections: Sequence[Section], *, empty: str, keep: bool = True) -> None:
+        """Show these rows. `keep`: the selection stays on the same row where that is still there; else it is the first.
+        `empty` explains an empty list."""
         self._sections, self._empty = sections, empty
-        self._refresh()
+        self._refresh(keep=keep)
 
-    def _refresh(self) -> None:
-        before, chosen = self._lines, self.selected
+    def _refresh(self, *, keep: bool = True) -> None:
+        before, chosen = self._lines, self.selected if keep else None
         self._lines = lines(self._sections, opened=self._opened, needle=self._filter.value, roomy=self.size.height > 24)
+        if not self._lines:
+            needle = self._filter.value
+            words = f"No row holds “{needle}”. esc ends the filter." if needle and self._sections else self._empty
+            self._lines = [Line(text=Content.styled(words, MUTED))]
         rows = self._rows
-        if [line.row and line.row.id for line in before] == [line.row and line.row.id for line in self._lines]:
+        if keep and [line.row and line.row.id for line in before] == [line.row and line.row.id for line in self._lines]:
             for index, (old, new) in enumerate(zip(before, self._lines, strict=True)):
                 if not new.text.is_same(old.text):
                     rows.replace_option_prompt_at_index(index, new.text)
@@ -85,20 +90,16 @@ class Browser(Container):
     def _show_detail(self) -> None:
         row = self.selected
         text = self.query_one("#detail-text", Static)
-        if row is None:
-            needle = self._filter.value
-            words = f"No row holds “{needle}”. esc ends the filter." if needle and self._sections else self._empty
-            text.update(Content.styled(words, MUTED))
-        else:
-            text.update(row.detail())
+        text.update(row.detail() if row else Content())
         if (row.id if row else "") != self._detailed:
             self._detailed = row.id if row else ""
             self._detail.scroll_home(animate=False)
 
     def can(self, action: str) -> bool:
-        """Whether `go_back` or `filter` would do something now."""
-        busy = self._filter.has_focus
-        return not busy if action == "filter" else busy or self._filter.display or not self._rows.has_focus
+        """Whether `open`, `go_back` or `filter` would do something now."""
+        if action == "go_back":
+            return self._filter.display or not self._rows.has_focus
+        return self._rows.has_focus if action == "open" else not self._filter.has_focus
 
     # -- what the keys do -----------------------------------------------------------------------------------------
 

@@ -6,13 +6,15 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from infra_doctor.tui.browser import Browser
-from infra_doctor.tui.progress import Progress
+from infra_doctor.tui.progress import Phase, Progress
 from infra_doctor.tui.topbar import TopBar
 from infra_doctor.tui.verdict_rows import counts_line, machine_line, sections, verdict_line
 
 
 class VerdictScreen(Screen[None]):
     """Fed by the same events as the command line."""
+
+    _phase = Phase.STARTING
 
     def compose(self) -> ComposeResult:
         """The top line, the verdict, the findings."""
@@ -30,4 +32,6 @@ class VerdictScreen(Screen[None]):
         self.query_one("#verdict", Static).update(verdict_line(progress, seconds))
         self.query_one("#counts", Static).update(counts_line(progress))
         self.query_one("#stack", Static).update(machine_line(progress))
-        self.query_one(Browser).show(sections(progress), empty="Starting: no probe is known yet.")
+        # With the verdict there, the worst finding is selected, not whatever row was looked at before.
+        keep, self._phase = self._phase is progress.phase, progress.phase
+        self.query_one(Browser).show(sections(progress), empty="Starting: no probe is known yet.", keep=keep)

@@ -299,7 +299,7 @@ def _probes_group(progress: Progress) -> Row | None:
 def _message(error: BaseException) -> str:
     if isinstance(error, InfraDoctorError):
         return str(error)
-    return f"a fault of our own: {type(error).__name__}: {error}"
+    return f"a fault of our own: {type(error).__name__}" + (f": {error}" if str(error) else "")
 
 
 def _error_row(error: BaseException) -> Row:

@@ -1,15 +1,11 @@
 """DRV-OLD: the loaded driver is older than the CUDA family of something installed needs.
 
-Rests on the matrix rule `cuda-driver-family`. A cuda-compat libcuda that is first on the loader path may serve a newer
-family than the module's own; whether it does depends on the GPU."""
+Rests on the matrix rule `cuda-driver-family`, which also knows what a cuda-compat library in front changes."""
 
 from collections.abc import Iterator
 
-from infra_doctor.plugin import Check, CheckContext, Compatibility, Finding, Severity, Status, Verdict, major
-from infra_doctor_probes.from_matrix import Rows, evidence_of, findings, named, others, subject_of
-
-# NVML brands of data-centre GPUs, on which NVIDIA supports forward compatibility.
-DATA_CENTRE_BRANDS = {"Tesla", "NVIDIA"}
+from infra_doctor.plugin import Check, CheckContext, Finding, Severity
+from infra_doctor_probes.from_matrix import findings, others
 
 
 def run(context: CheckContext) -> Iterator[Finding]:
@@ -21,55 +17,20 @@ def run(context: CheckContext) -> Iterator[Finding]:
     if not rows:
         yield CHECK.skip("nothing installed brings a CUDA runtime that the driver would have to serve")
         return
-    through_compat = tuple(r for r in rows if r.verdict is Verdict.INCOMPATIBLE and served_by_compat(context, r))
     yield from findings(
         CHECK,
         context,
-        (r for r in rows if r not in through_compat),
+        rows,
         title=lambda bad: f"the NVIDIA driver {version_of(context)} is too old for {others(context, bad, 'driver')}",
         remedy=lambda _: REMEDY,
         passed=lambda good: f"the NVIDIA driver {version_of(context)} serves {others(context, good, 'driver')}",
     )
-    if through_compat:
-        yield compat_finding(context, through_compat)
 
 
 def version_of(context: CheckContext) -> str:
     """The driver's version."""
     driver = context.component("driver:nvidia")
     return (driver.version if driver else None) or "of unknown version"
-
-
-def served_by_compat(context: CheckContext, row: Compatibility) -> bool:
-    """Whether a cuda-compat libcuda comes first and offers the CUDA major that the other side needs."""
-    driver = context.component("driver:nvidia")
-    first = [c for c in context.by_kind("libcuda") if c.attributes.get("first")]
-    if driver is None or not first or first[0].origin != "cuda-compat":
-        return False
-    offered = major(str(driver.attributes.get("cuda_api") or ""))
-    consumers = [c for k in (row.left, row.right) if (c := context.component(k)) is not None and c.kind != "driver"]
-    needed = major(str(consumers[0].attributes.get("cuda") or "")) if consumers else None
-    return offered is not None and needed is not None and needed <= offered
-
-
-def compat_finding(context: CheckContext, rows: Rows) -> Finding:
-    """What cuda-compat carries: fine on data-centre GPUs, else for COMPAT and a real run to say."""
-    brands = {str(g.attributes.get("brand")) for g in context.by_kind("gpu") if g.attributes.get("brand")}
-    supported = bool(brands) and brands <= DATA_CENTRE_BRANDS
-    library = next(c for c in context.by_kind("libcuda") if c.attributes.get("first"))
-    return CHECK.finding(
-        Status.PASS if supported else Status.UNKNOWN,
-        f"{named(context, rows, 'wheel') or 'the newer CUDA family'} runs through cuda-compat"
-        + ("" if supported else ", if this GPU supports it"),
-        subject=(*subject_of(rows), library.key),
-        detail=(
-            f"The driver {version_of(context)} alone is older than this CUDA family needs; {library.location} comes first"
-            " and offers it. Forward compatibility holds on data-centre GPUs"
-            + ("." if supported else f"; NVML calls this one {', '.join(sorted(brands)) or 'by no brand'}.")
-        ),
-        evidence=[*library.evidence, *evidence_of(context, rows)],
-        severity=Severity.LOW,
-    )
 
 
 REMEDY = (

@@ -132,7 +132,7 @@ def behind_script(machine: Machine, path: str) -> str:
     if found is None or found.type != "file" or found.size_bytes > SCRIPT_CAP_BYTES:
         return path
     text = machine.read_text(path, max_bytes=SCRIPT_CAP_BYTES, quiet=True) or ""
-    called = re.search(r"(/[^\s\"';&|$]+/bin/nvcc)\b", text) if text.startswith("#!") else None
+    called = re.search(r"(/[^\s\"';&|$]{1,200}/bin/nvcc)\b", text) if text.startswith("#!") else None
     return machine.realpath(called.group(1)) if called and machine.is_file(called.group(1)) else path
 
 
@@ -204,8 +204,8 @@ def json_version(text: str, name: str) -> str | None:
     try:
         entry = json.loads(text).get(name)
     except (ValueError, AttributeError, RecursionError):
-        # Cut or hand-edited files still say it on one line.
-        match = re.search(rf'"{name}"\s*:\s*\{{[^}}]*?"version"\s*:\s*"([0-9.]{{1,30}})"', text[:100_000])
+        # Cut or hand-edited files still say it in one entry. Bounded: a hostile file must not cost seconds.
+        match = re.search(rf'"{name}"\s*:\s*\{{[^{{}}]{{0,200}}?"version"\s*:\s*"([0-9.]{{1,30}})"', text[:65536])
         return match.group(1) if match else None
     version = entry.get("version") if isinstance(entry, dict) else None
     return version if isinstance(version, str) and re.fullmatch(r"[0-9.]{1,30}", version) else None

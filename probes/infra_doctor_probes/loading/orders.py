@@ -78,9 +78,7 @@ def _frameworks(machine: Machine, target: Target) -> Frameworks:
     torch_dist = environment.distribution("torch")
     torch = None
     if torch_dist is not None:
-        package = torch_dist.site_dir + "/torch"
-        cuda = torch_cuda(machine.read_text(package + "/version.py", max_bytes=65536, quiet=True) or "")
-        torch = read_torch(machine, package, target.python_version, target.sys_path, cuda)
+        torch = read_torch(machine, torch_dist.site_dir + "/torch", target.python_version, target.sys_path)
     names = ort_distributions(environment)
     ort = None
     owner = names[0] if names else ""
@@ -109,16 +107,9 @@ ORT_FLAVOURS = (
 )  # fmt: skip
 
 
-def torch_cuda(text: str) -> str | None:
-    """`cuda` of torch/version.py."""
-    import re
-
-    match = re.search(r"^cuda\b[^=\n]*=\s*[\"']([0-9.]{1,10})[\"']", text, re.MULTILINE)
-    return match.group(1) if match else None
-
-
 def play_all(machine: Machine, target: Target, *, without_library_path: bool = False) -> tuple[Play, ...]:
-    """Every order that makes sense for the target, once per machine. `without_library_path` plays them as if
+    """Every order that makes sense for the target, once per machine. A torch that is no CUDA build takes no part: it loads
+    none of the libraries that are looked at. `without_library_path` plays them as if
     LD_LIBRARY_PATH were not set."""
     key = ("import orders", target.key, without_library_path)
     return machine.memo(key, lambda: _play_all(machine, target, without_library_path))  # type: ignore[no-any-return]
@@ -126,10 +117,11 @@ def play_all(machine: Machine, target: Target, *, without_library_path: bool = F
 
 def _play_all(machine: Machine, target: Target, without_library_path: bool) -> tuple[Play, ...]:
     found = frameworks(machine, target)
-    orders = [TORCH] if found.torch else []
+    with_torch = found.torch is not None and found.torch.cuda is not None
+    orders = [TORCH] if with_torch else []
     if found.ort:
-        orders += [ORT, *([TORCH_ORT, ORT_TORCH] if found.torch else ())]
-        orders += [PRELOAD] if found.ort.preload else []
+        orders += [ORT, *([TORCH_ORT, ORT_TORCH] if with_torch else ())]
+        orders += [PRELOAD] if found.ort.preload and (with_torch or found.ort.cuda) else []
     if not orders:
         return ()
     environ = machine.environ

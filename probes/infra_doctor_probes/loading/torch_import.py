@@ -46,13 +46,14 @@ class TorchFiles:
 
     package: str
     extension: str
+    cuda: str | None  # torch.version.cuda
     plan: TorchPlan
     sys_path: tuple[str, ...]
 
 
-def read_torch(machine: Machine, package: str, python_version: str | None, sys_path: tuple[str, ...], cuda: str | None) -> (
-    TorchFiles | None
-):  # fmt: skip
+def read_torch(
+    machine: Machine, package: str, python_version: str | None, sys_path: tuple[str, ...]
+) -> TorchFiles | None:
     """The files of the torch in this folder; None where it has no extension module (a source tree, a broken install)."""
     names = [n for n in machine.names(package) if n.startswith("_C.") and n.endswith(".so")]
     tag = "cpython-" + "".join((python_version or "").split(".")[:2])
@@ -60,9 +61,12 @@ def read_torch(machine: Machine, package: str, python_version: str | None, sys_p
     extension = extension or (names[0] if names else None)
     if extension is None:
         return None
-    text = machine.read_text(package + "/__init__.py", max_bytes=_TEXT_CAP_BYTES, quiet=True) or ""
+    version = machine.read_text(package + "/version.py", max_bytes=65536, quiet=True) or ""
+    match = re.search(r"^cuda\b[^=\n]*=\s*[\"']([0-9.]{1,10})[\"']", version, re.MULTILINE)
+    cuda = match.group(1) if match else None
+    text = machine.read_text(package + "/__init__.py", max_bytes=_TEXT_CAP_BYTES, quiet=True) or "" if cuda else ""
     return TorchFiles(
-        package=package, extension=f"{package}/{extension}", plan=parse_plan(text, cuda), sys_path=sys_path
+        package=package, extension=f"{package}/{extension}", cuda=cuda, plan=parse_plan(text, cuda), sys_path=sys_path
     )
 
 

@@ -3,12 +3,12 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from infra_doctor.machine.agent import Agent
+from infra_doctor.machine.collect import Collector
 from infra_doctor.machine.forms import Replay
 from infra_doctor.machine.loader import Loader, unmet_versions
 from infra_doctor.machine.machine import Machine
@@ -410,18 +410,19 @@ def test_other_programs_against_the_trace() -> None:
     assert checked >= 2
 
 
-def test_speed_of_hundreds_of_objects(tmp_path: Path, plain: Path) -> None:
-    """A chain of 12 real libraries, linked under 300 names: the simulation reads each and stays below 0.3 ms of CPU each."""
-    one = library(tmp_path / "seed" / "libseed.so", runpath=":".join(f"$ORIGIN/../n{i}" for i in range(12)))
-    data = one.read_bytes()
+def test_hundreds_of_objects_cost_two_questions_each(tmp_path: Path, plain: Path) -> None:
+    """ELF facts and identity of each object, and one listing of each search directory however many ask for it."""
+    dep = library(tmp_path / "n11" / "libdep.so")
+    seed = library(tmp_path / "seed" / "libseed.so", dep, runpath=":".join(f"{tmp_path}/n{i}" for i in range(12)))
+    machine = live()
+    loader = Loader(machine, str(plain), ld_library_path=None)
+    before = len(machine.observations)
     for number in range(300):
-        (tmp_path / f"lib{number}.so").write_bytes(data)
-    loader = Loader(live(), str(plain), ld_library_path=None)
-    before = time.process_time()
-    for number in range(300):
-        loader.load(str(tmp_path / f"lib{number}.so"))
-    assert time.process_time() - before < 0.3
-    assert len(loader.objects) == len(loader.startup.loaded) + 300
+        path = tmp_path / f"lib{number}.so"
+        path.write_bytes(seed.read_bytes())
+        assert loader.load(str(path)).object is not None
+    assert len(loader.objects) == len(loader.startup.loaded) + 301
+    assert len(machine.observations) - before == 2 * 301 + 12
 
 
 # -- other forms of machine, other loaders ------------------------------------------------------------------------------
@@ -452,6 +453,55 @@ def test_a_replayed_machine_answers_the_same(tmp_path: Path, plain: Path) -> Non
     again = simulated_run(replayed, plain, str(user))[2]
     assert again.objects == loader.objects
     assert again.startup == loader.startup
+
+
+def test_a_collected_machine_answers_the_same(tmp_path: Path, plain: Path) -> None:
+    x = library(tmp_path / "lib" / "libx.so")
+    gone = library(tmp_path / "lib" / "libgone.so")
+    (tmp_path / "link").symlink_to("lib")
+    user = library(tmp_path / "libuser.so", x, runpath="$ORIGIN/lib/../link")
+    broken = library(tmp_path / "libbroken.so", x, gone, runpath=str(tmp_path / "lib"))
+    gone.unlink()
+    collector = Collector(Agent("/"), {"environment": [], "paths": [], "site": [], "commands": []})
+    collector.environment = {}
+    for path in (plain, user, broken):
+        collector.elf(str(path))
+    collector.closure()
+    answers = [(name, arguments, result) for name, arguments, result in collector.kept.values()]
+    replayed = Machine(Replay(answers), form=MachineForm.REPLAYED, capabilities={Capability.FILES})
+    there, here = (Loader(machine, str(plain), ld_library_path=None) for machine in (replayed, live()))
+    assert there.startup == here.startup
+    assert there.startup.unknown == ""
+    for path in (user, broken):
+        assert there.load(str(path)) == here.load(str(path))
+
+
+def test_what_a_snapshot_lists_and_does_not_hold_is_unknown(tmp_path: Path, plain: Path) -> None:
+    x = library(tmp_path / "libx.so")
+    user = library(tmp_path / "libuser.so", x, runpath="$ORIGIN")
+    machine = live()
+    simulated_run(machine, plain, str(user))
+    answers = [(key[0], list(key[1:]), value) for key, value in machine.observations.items()]
+    less = [answer for answer in answers if not (answer[0] in {"elf", "stat"} and answer[1][0] == str(x))]
+    replayed = Machine(Replay(less), form=MachineForm.REPLAYED, capabilities={Capability.FILES})
+    answer = Loader(replayed, str(plain), ld_library_path=None).load(str(user))
+    assert answer.unknown == f"{x} is not in this snapshot"
+
+
+def test_a_library_that_may_not_be_read_is_passed_over_and_told(tmp_path: Path, plain: Path) -> None:
+    first = library(tmp_path / "first" / "libx.so")
+    second = library(tmp_path / "second" / "libx.so")
+
+    class Denied(Agent):
+        def op_elf(self, path: str) -> object:
+            return {"error": "Permission denied", "code": "EACCES"} if path == str(first) else super().op_elf(path)
+
+    machine = Machine(Denied("/"), form=MachineForm.LIVE, capabilities=Capability)
+    loader = Loader(machine, str(plain), ld_library_path=f"{tmp_path}/first:{tmp_path}/second")
+    loader.load("libx.so")
+    assert taken(loader, "libx.so")[0] == str(second)
+    assert [problem.path for problem in machine.problems_of_thread()] == [str(first)]
+    assert loader.load(str(first)).broken == ((str(first), str(plain), "Permission denied"),)
 
 
 def test_musl_static_and_unreadable_programs_are_unknown(tmp_path: Path) -> None:

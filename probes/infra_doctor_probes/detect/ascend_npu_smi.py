@@ -1,0 +1,129 @@
+"""The text of `npu-smi info`, parsed by its header row. Known from captures of npu-smi 1.8 to 26.0, not specified.
+
+The first number of the title is the tool's version, `Version:` the driver's; they can differ. Each chip is two rows: id and
+name, health, power …; then chip id, bus, memory. What the second row's columns are called, and which are there, depends on
+product and version. A table of another form gives no chips and a `problem`, never a guess."""
+
+import re
+from dataclasses import dataclass
+
+TEXT_CAP = 1 << 20
+_TITLE = re.compile(r"npu-smi\s+([\w.+-]{1,40})(?:\s+Version:\s*([\w.+-]{1,40}))?")
+_ADDRESS = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]")
+_CODE = re.compile(r"\bret(?: is|:|=)?\s*(-\d{1,6})")
+# Printed before the real error by the driver's logging.
+_NOISE = ("DrvMng",)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chip:
+    """One chip as a tool names it. `npu_id` is the card's number, kept from the host and not counted from 0; `address` is
+    "0000:c1:00.0", None where the tool shows none (`NA`); `memory_bytes` is that of HBM, else DDR."""
+
+    npu_id: int
+    chip_id: int
+    name: str
+    health: str | None = None
+    address: str | None = None
+    memory_bytes: int | None = None
+    physical_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NpuSmiText:
+    """What the text says. `error` is the tool's own last line where it has no table, `error_code` its "ret is" number;
+    `problem` says why a table could not be read."""
+
+    tool_version: str | None = None
+    driver_version: str | None = None
+    chips: tuple[Chip, ...] = ()
+    error: str = ""
+    error_code: int | None = None
+    problem: str = ""
+
+
+def parse_npu_smi(text: str) -> NpuSmiText:
+    """Read the answer of `npu-smi info`, whatever it holds."""
+    lines = [line.strip()[:400] for line in text[:TEXT_CAP].splitlines()]
+    title = next((m for line in lines if line.startswith("|") and (m := _TITLE.search(line))), None)
+    if title is None:
+        return error_text(lines)
+    versions = {"tool_version": title.group(1), "driver_version": title.group(2)}
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    start = next((n for n, row in enumerate(rows) if is_header(row)), None)
+    if start is None or start + 1 >= len(rows):
+        return NpuSmiText(**versions, problem="no header row with NPU, Name and Health")
+    names, more_names = header_names(rows[start]), header_names(rows[start + 1])
+    if len(names) != len(more_names) or more_names[0][0] != "Chip" or "Bus-Id" not in more_names[1]:
+        return NpuSmiText(**versions, problem=f"unknown columns: {' '.join(' '.join(n) for n in more_names)}"[:200])
+    chips: list[Chip] = []
+    first: list[str] | None = None
+    for row in rows[start + 2 :]:
+        if row[0].startswith("NPU"):  # the table of processes
+            break
+        if len(row) != len(names):
+            return NpuSmiText(**versions, problem=f"a row of {len(row)} cells under a header of {len(names)}")
+        if first is None:
+            first = row
+            continue
+        chip = chip_of(dict(zip_cells(names, first)), dict(zip_cells(more_names, row)))
+        if chip is None:
+            return NpuSmiText(**versions, problem=f"unreadable rows: {' | '.join((*first, *row))}"[:300])
+        chips.append(chip)
+        first = None
+    problem = "the table ends inside a chip" if first is not None else "" if chips else "a table without chips"
+    return NpuSmiText(**versions, chips=tuple(chips), problem=problem)
+
+
+def error_text(lines: list[str]) -> NpuSmiText:
+    """The last line that says something, and the code in it."""
+    said = [line for line in lines if line and not line.startswith(_NOISE)] or [line for line in lines if line]
+    error = said[-1][:200] if said else "no output"
+    code = _CODE.search(error)
+    return NpuSmiText(error=error, error_code=int(code.group(1)) if code else None)
+
+
+def is_header(row: list[str]) -> bool:
+    """`NPU  Name | Health | Power(W) …`."""
+    return row[0].split()[:2] == ["NPU", "Name"] and any("Health" in cell for cell in row)
+
+
+def header_names(row: list[str]) -> list[list[str]]:
+    """The column names of each cell; none holds a blank."""
+    return [cell.split() or [""] for cell in row]
+
+
+def zip_cells(names: list[list[str]], row: list[str]) -> list[tuple[str, str]]:
+    """(column name, value). "29954/ 65536" is one value; a name that has blanks ("Ascend 910A") keeps them."""
+    found: list[tuple[str, str]] = []
+    for cell_names, cell in zip(names, row, strict=True):
+        values = re.sub(r"\s*/\s*", "/", cell).split()
+        if cell_names[-1] == "Name" and len(values) > len(cell_names):
+            values = [*values[: len(cell_names) - 1], " ".join(values[len(cell_names) - 1 :])]
+        found += zip(cell_names, values, strict=False)
+    return found
+
+
+def chip_of(first: dict[str, str], second: dict[str, str]) -> Chip | None:
+    """The chip of two rows, None where its ids are no numbers."""
+    npu_id, chip_id, name = first.get("NPU", ""), second.get("Chip", ""), first.get("Name", "")
+    if not (npu_id.isdecimal() and chip_id.isdecimal() and name):
+        return None
+    physical = second.get("Phy-ID", "")
+    address = second.get("Bus-Id", "")
+    memory = next((m for n in ("HBM-Usage(MB)", "Memory-Usage(MB)") if (m := total(second.get(n, "")))), None)
+    return Chip(
+        npu_id=int(npu_id[:9]),
+        chip_id=int(chip_id[:9]),
+        name=name[:60],
+        health=first.get("Health"),
+        address=address.lower() if _ADDRESS.fullmatch(address) else None,
+        memory_bytes=memory << 20 if memory else None,
+        physical_id=int(physical[:9]) if physical.isdecimal() else None,
+    )
+
+
+def total(usage: str) -> int | None:
+    """The second number of "3133/65536"."""
+    _, slash, number = usage.partition("/")
+    return int(number) if slash and number.isdecimal() and len(number) < 12 else None
