@@ -34,14 +34,17 @@ class CompileError(Exception):
 # -- sources and doubts -------------------------------------------------------------------------------------------
 
 DOUBT = re.compile(
-    r"unverified|from memory|not seen|not read|by inference|\binferred\b|one report|\(doubtful\)|\d\?|\?$", re.IGNORECASE
+    r"unverified|from memory|not seen|not read|by inference|\binferred\b|one report|\(doubtful\)|\d\?|\?$",
+    re.IGNORECASE,
 )
 ID_LIST = r"\d{6,}(?:(?:, | and )\d{6,})*"
 COPY = re.compile(
     rf"(?:[,;]?\s*\b(?:copied|quoted|read|seen|copy) in|[,;]?\s*\bvia)?[,\s]*\b"
     rf"(?:public copy refs?|public code index file ids?|text index ids?|public code index,? ids?)\s+{ID_LIST}"
 )
-LOOSE_IDS = re.compile(r"[:,]?\s*\b(?:notes )?(?:file )?ids?\s+\d{9,}(?:(?:, | and )\d{9,})*|[,:]?\s*\b\d{9,}(?:(?:, | and )\d{9,})*\b")
+LOOSE_IDS = re.compile(
+    r"[:,]?\s*\b(?:notes )?(?:file )?ids?\s+\d{9,}(?:(?:, | and )\d{9,})*|[,:]?\s*\b\d{9,}(?:(?:, | and )\d{9,})*\b"
+)
 TALK = re.compile(r",?\s*\(?(?:all )?read through the public search\)?|\s*\((?:the )?public code index\)")
 SECOND_HAND = "(second-hand copy)"
 # What somebody else can look up: an address, a repository, a package's metadata, a named document of a vendor.
@@ -94,7 +97,9 @@ def rows_of(folder: Path, spec: Spec) -> Iterator[tuple[list[str], str, bool]]:
                 yield finish(row, spec.columns, spec.doubt, where)
 
 
-def finish(row: Cells, columns: tuple[str, ...], doubt: tuple[str, ...] | None, where: str) -> tuple[list[str], str, bool]:
+def finish(
+    row: Cells, columns: tuple[str, ...], doubt: tuple[str, ...] | None, where: str
+) -> tuple[list[str], str, bool]:
     """One row's cells, printed source and certainty."""
     source, public = public_source(row.get("source", ""))
     if not source:
@@ -111,7 +116,9 @@ def finish(row: Cells, columns: tuple[str, ...], doubt: tuple[str, ...] | None, 
     return cells, source, certain
 
 
-def render(name: str, retrieved: str, columns: tuple[str, ...], rows: Iterable[tuple[list[str], str, bool]], *, versions: bool) -> str:
+def render(
+    name: str, retrieved: str, columns: tuple[str, ...], rows: Iterable[tuple[list[str], str, bool]], *, versions: bool
+) -> str:
     """The file's text."""
     unique = dict.fromkeys((tuple(cells), source, certain) for cells, source, certain in rows)
     if not unique:
@@ -121,7 +128,9 @@ def render(name: str, retrieved: str, columns: tuple[str, ...], rows: Iterable[t
         ordered.sort(key=lambda row: version_key(row[0][0]), reverse=True)
     sources = sorted({source for _, source, _ in ordered})
     index = {source: number for number, source in enumerate(sources)}
-    lines = [json.dumps([*cells, index[source], int(certain)], ensure_ascii=False) for cells, source, certain in ordered]
+    lines = [
+        json.dumps([*cells, index[source], int(certain)], ensure_ascii=False) for cells, source, certain in ordered
+    ]
     head = {"columns": list(columns), "name": name, "retrieved": retrieved}
     parts = [f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in head.items()]
     parts.append('"rows": [\n' + ",\n".join(lines) + "\n]")
@@ -221,7 +230,10 @@ def jax_row(row: Cells) -> Cells:
     cells: Cells = {}
     for number in ("12", "13"):
         text = row[f"extra_cuda{number}"] + " " + row[f"cuda{number}_plugin_with_cuda_pins"]
-        for column, name in ((f"cuda{number}_plugin", f"jax-cuda{number}-plugin"), (f"cuda{number}_cudnn", f"nvidia-cudnn-cu{number}")):
+        for column, name in (
+            (f"cuda{number}_plugin", f"jax-cuda{number}-plugin"),
+            (f"cuda{number}_cudnn", f"nvidia-cudnn-cu{number}"),
+        ):
             match = re.search(rf"(?:^|\s){name}(?:\[[\w,-]+\])?([<>=!~][^\s]*)", text)
             cells[column] = match.group(1) if match else ""
     return row | cells
@@ -311,14 +323,13 @@ def families(document: Entry) -> Iterator[Entry]:
     rule = next(r for r in document["rule"] if r["id"] == "minor-version-compat")
     for number, linux in rule["min_driver_linux"].items():
         windows = rule["min_driver_windows"][number].split(" ")[0]
-        yield {"cuda_major": number, "linux": linux, "windows": windows, "source": rule["source"], "uncertain": rule["uncertain"]}
-
-
-def forward(document: Entry) -> Iterator[Entry]:
-    """cuda-compat packages and the driver branches that they were seen to work on. The basis are logs, not the vendor."""
-    rule = next(r for r in document["rule"] if r["id"] == "forward-compat-package")
-    for one in rule["verified_pairs"]:
-        yield {"compat": one["compat"], "driver_branches": one["driver_branches"], "source": one["basis"]}
+        yield {
+            "cuda_major": number,
+            "linux": linux,
+            "windows": windows,
+            "source": rule["source"],
+            "uncertain": rule["uncertain"],
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,7 +346,6 @@ class TomlSpec:
 
 TOML_TABLES = (
     TomlSpec(file="cuda_rules.toml", name="cuda_families", columns=("cuda_major", "linux", "windows"), entries=families, versions=True),
-    TomlSpec(file="cuda_rules.toml", name="cuda_forward_compat", columns=("compat", "driver_branches"), entries=forward),
     TomlSpec(file="cuda_rules.toml", name="cuda_known_bad", columns=("component", "versions", "symptom", "fixed_in"),
              entries=lambda d: d["known_bad"]),
     TomlSpec(file="frameworks_other.toml", name="jax_backends", columns=("name", "min_driver_linux", "min_cc", "cudnn"),

@@ -123,6 +123,9 @@ def lookup(rows: Sequence[Row], column: str, version: str | None, *, agree: Iter
     for row in rows:
         if parse_version(row[column]) == key and not _is_line(row[column]):
             return Match(row=row, how=How.EXACT)
+    builds = _builds(rows, column, version or "", tuple(agree))
+    if builds is not None:
+        return Match(row=builds, how=How.EXACT)
     for row in rows:
         if _is_line(row[column]) and _covers(row[column], version or "", key):
             return Match(row=row, how=How.LINE)
@@ -141,6 +144,25 @@ def lookup(rows: Sequence[Row], column: str, version: str | None, *, agree: Iter
     return Match(row=None, how=How.ABSENT)
 
 
+def _builds(rows: Sequence[Row], column: str, version: str, agree: tuple[str, ...]) -> Row | None:
+    """For a release without its build number (9.19.0): the row of its build (9.19.0.56), where all its builds agree."""
+    release = numbers(version)
+    if len(release) != 3 or version.strip("vV0123456789."):
+        return None
+    builds = [r for r in rows if len(numbers(r[column])) > 3 and numbers(r[column])[:3] == release]
+    return _one_of(builds, column, agree)
+
+
+def _one_of(rows: Sequence[Row], column: str, agree: tuple[str, ...]) -> Row | None:
+    """The first row where all agree in the columns (all but the key when none are named), as certain as the least."""
+    if not rows:
+        return None
+    first = rows[0]
+    if any(r[c] != first[c] for r in rows for c in agree or [c for c in first.cells if c != column]):
+        return None
+    return Row(first.cells, first.source, all(r.certain for r in rows))
+
+
 def _between(
     keyed: list[tuple[VersionKey, Row]], column: str, version: str, key: VersionKey, agree: tuple[str, ...]
 ) -> Row | None:
@@ -150,10 +172,7 @@ def _between(
     above = [r for k, r in same if k > key]
     if not below or not above:
         return None
-    low, high = below[-1], above[0]
-    if any(low[c] != high[c] for c in agree or [c for c in low.cells if c != column]):
-        return None
-    return Row(low.cells, low.source, low.certain and high.certain)
+    return _one_of([below[-1], above[0]], column, agree)
 
 
 def _is_line(text: str) -> bool:

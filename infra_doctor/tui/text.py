@@ -27,6 +27,7 @@ HEADING = "bold $text-accent"
 CODE = "$text-primary"
 LINE_LIMIT = 300
 TEXT_LIMIT = 4000
+LINES_LIMIT = 100  # of one part: the whole text is laid out at once, 2,500 lines take over a second
 
 
 def said(text: str, style: str = "", *, limit: int = LINE_LIMIT) -> Content:
@@ -59,7 +60,9 @@ def titled(title: str, *lines: Content) -> Content:
     """A part of the details: a heading and its lines, or nothing where there are no lines."""
     if not lines:
         return Content()
-    return Content("\n").join([Content.styled(title, HEADING), *lines])
+    shown, more = lines[:LINES_LIMIT], len(lines) - LINES_LIMIT
+    rest = [Content.styled(f"… and {more} more", MUTED)] if more > 0 else []
+    return Content("\n").join([Content.styled(title, HEADING), *shown, *rest])
 
 
 def stacked(*parts: Content) -> Content:

@@ -35,7 +35,7 @@ LIBRARY_FOLDERS = (
 )  # fmt: skip
 # Folders below a root whose links tell which version's folder a `latest` stands for.
 LINKED_PARTS = ("runtime", "compiler", "toolkit", "opp", "hccl", "opp_kernel")
-_INTERNAL = re.compile(r"\d+(?:\.\w+){3,}|.*\.B\d+")
+_INTERNAL = re.compile(r"\d+(?:\.\d+){3,}|.*\.B\d+")
 _FOLDER = re.compile(r"(?:cann-)?(\d+\.\d+[0-9A-Za-z.+-]*)")
 
 
@@ -127,8 +127,13 @@ def root_at(ctx: ProbeContext, path: str) -> CannRoot | None:
     behind = [s for s in linked_siblings(machine, real) if machine.is_dir(s)]
     folders = (real, *behind)
     main = max(behind, key=behind.count) if behind else real
-    prefix = next((t for t in ctx.targets if main.startswith(t.prefix + "/")), None)
-    return CannRoot(path=main, folders=tuple(dict.fromkeys(folders)), given=path, target=prefix.key if prefix else None)
+    target = next((t.key for t in ctx.targets if is_conda_part(machine, t.prefix, main)), None)
+    return CannRoot(path=main, folders=tuple(dict.fromkeys(folders)), given=path, target=target)
+
+
+def is_conda_part(machine: Machine, prefix: str, path: str) -> bool:
+    """Whether a path lies in the Ascend folder of a conda environment (a prefix of /usr/local is none)."""
+    return path.startswith(machine.realpath(prefix) + "/Ascend/") and machine.is_dir(prefix + "/conda-meta")
 
 
 def linked_siblings(machine: Machine, folder: str) -> list[str]:
@@ -144,13 +149,21 @@ def linked_siblings(machine: Machine, folder: str) -> list[str]:
 
 
 def active_root(machine: Machine, roots: list[CannRoot]) -> CannRoot | None:
-    """The one that the environment points to."""
-    for name in ROOT_VARIABLES:
-        real = machine.realpath(value) if (value := machine.environ.get(name, "")).startswith("/") else ""
-        named = next((r for r in roots if real in r.folders), None)
-        if named is not None:
-            return named
+    """The one that the environment points to: by its variables, else by the first entry of LD_LIBRARY_PATH in a root."""
+    named = [machine.environ.get(name, "") for name in ROOT_VARIABLES]
+    for path in (*named, *machine.environ.get("LD_LIBRARY_PATH", "").split(":")[:200]):
+        root = root_of_path(machine, roots, path) if path.startswith("/") else None
+        if root is not None:
+            return root
     return None
+
+
+def root_of_path(machine: Machine, roots: list[CannRoot], path: str) -> CannRoot | None:
+    """The installation in which an existing path lies."""
+    real = machine.realpath(path)
+    return next(
+        (r for r in roots for f in r.folders if (real + "/").startswith(f + "/") and machine.is_dir(real)), None
+    )
 
 
 def layout(machine: Machine, root: CannRoot) -> str:

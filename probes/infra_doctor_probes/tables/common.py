@@ -29,7 +29,7 @@ def rows(name: str) -> tuple[Row, ...]:
     return load_table(posixpath.join(DATA, f"{name}.json")).rows
 
 
-def first_row(name: str, **cells: str) -> Row | None:
+def first_row(name: str, /, **cells: str) -> Row | None:
     """The first row whose cells equal these."""
     return next((r for r in rows(name) if all(r[k] == v for k, v in cells.items())), None)
 

@@ -1,7 +1,7 @@
 """The driver against the CUDA family of each consumer: within a CUDA major the driver's own CUDA version is no ceiling.
 
-Facts: NVIDIA's CUDA Compatibility guide (minor-version and forward compatibility), compiled into `cuda_families`,
-`driver_branches` and `cuda_forward_compat`. An unknown CUDA major is unknown, never a guess."""
+Facts: NVIDIA's CUDA Compatibility guide (minor-version and forward compatibility), compiled into `cuda_families`
+and `driver_branches`. An unknown CUDA major is unknown, never a guess."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,14 +59,12 @@ def judge_family(ctx: CheckContext) -> Iterator[Compatibility]:
         return
     for wheel, use in cuda_consumers(ctx):
         if use.unknown:
-            yield pair(wheel.key, driver.key, FAMILY, Verdict.UNKNOWN, f"{use.unknown}; its CUDA version is not known.",
-                       source=MINOR_VERSION)  # fmt: skip
+            detail = f"{use.unknown}; its CUDA version is not known."
+            yield cell(wheel, driver, FAMILY, Answer(verdict=Verdict.UNKNOWN, detail=detail, source=MINOR_VERSION))
             continue
         said = f"{label(wheel)} is built for CUDA {use.cuda}"
         answer = serve(ctx, driver, use, said)
-        yield pair(
-            wheel.key, driver.key, FAMILY, answer.verdict, answer.detail, source=answer.source, certain=answer.certain
-        )
+        yield cell(wheel, driver, FAMILY, answer)
 
 
 def judge_toolkits(ctx: CheckContext) -> Iterator[Compatibility]:
@@ -89,7 +87,7 @@ def judge_toolkits(ctx: CheckContext) -> Iterator[Compatibility]:
             )
 
 
-def row(consumer: Component, driver: Component, rule: str, answer: Answer) -> Compatibility:
+def cell(consumer: Component, driver: Component, rule: str, answer: Answer) -> Compatibility:
     """The answer as a row of the matrix."""
     return pair(
         consumer.key, driver.key, rule, answer.verdict, answer.detail, source=answer.source, certain=answer.certain
@@ -133,7 +131,7 @@ def minor_version_note(driver: Component, use: CudaUse) -> str:
         return ""
     shown = f"{offered[0]}.{offered[1]}"
     return (
-        f' The CUDA {shown} that nvidia-smi prints is the newest API of this driver and no ceiling: "{major(driver.version)} allows '
+        f" The CUDA {shown} that nvidia-smi prints is this driver's newest API and no ceiling: \"{major(driver.version)} allows "
         f'{shown} at most" is wrong, because minor-version compatibility lets every CUDA {offered[0]}.x program run. Not covered: '
         f"PTX compiled at run time (JIT) that is newer than CUDA {shown}, and functions of newer drivers."
     )

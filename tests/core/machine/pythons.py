@@ -52,9 +52,9 @@ def says(python: Path | str, *options: str, cwd: Path | None = None, **environ: 
 def pythons() -> tuple[str, ...]:
     """Interpreters that are here: the system's, and pyenv's from 3.8 on."""
     found = [p for p in ("/usr/bin/python3", "/usr/local/bin/python3") if Path(p).is_file()]
-    for folder in sorted(PYENV.iterdir()) if PYENV.is_dir() else ():
-        version = folder.name.split(".")
-        if version[0] == "3" and version[1:2] and int(version[1]) >= 8 and (folder / "bin/python").is_file():
+    folders = [f for f in PYENV.iterdir() if f.name.startswith("3.")] if PYENV.is_dir() else []
+    for folder in sorted(folders, key=lambda f: [int(n) for n in f.name.split(".") if n.isdigit()]):
+        if int(folder.name.split(".")[1]) >= 8 and (folder / "bin/python").is_file():
             found.append(str(folder / "bin/python"))
     return tuple(found)
 

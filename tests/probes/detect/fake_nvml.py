@@ -41,7 +41,9 @@ def h200(index: int) -> dict[str, Any]:
     }
 
 
-def fake_pynvml(devices: list[dict[str, Any] | int], *, init: int = 0, **functions: Callable[..., Any]) -> types.ModuleType:
+def fake_pynvml(
+    devices: list[dict[str, Any] | int], *, init: int = 0, **functions: Callable[..., Any]
+) -> types.ModuleType:
     """`devices`: what each function answers per device, an error number where it fails (for the whole device: its handle)."""
     module = types.ModuleType("pynvml")
 

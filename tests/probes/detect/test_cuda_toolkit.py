@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from infra_doctor_probes.detect.cuda_toolkit import PROBES, CudaEnvironment, HostCompiler, json_version
 
 from infra_doctor.machine.agent import Agent
 from infra_doctor.machine.forms import live_machine, rooted_machine
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.types import Capability, MachineForm
 from infra_doctor.model.component import Target
+from infra_doctor_probes.detect.cuda_toolkit import PROBES, CudaEnvironment, HostCompiler, json_version
 from tests.support.gather import Gathered, gather
 from tests.support.recipe import SAMPLES, recipe_machine
 
@@ -102,7 +102,9 @@ def test_nvcc_is_asked_last() -> None:
     toolkit = described(files={"/usr/local/cuda/bin/nvcc": ""}, commands=[command]).one("cuda-toolkit")
     assert (toolkit.version, toolkit.attributes["nvcc"]) == ("13.0", "13.0.88")
     for answer in ({"stdout": "\x00 garbage"}, {"timed_out": True}, {"rc": 127, "stderr": "not found"}):
-        toolkit = described(files={"/usr/local/cuda/bin/nvcc": ""}, commands=[{**command, "stdout": "", **answer}]).one("cuda-toolkit")
+        toolkit = described(files={"/usr/local/cuda/bin/nvcc": ""}, commands=[{**command, "stdout": "", **answer}]).one(
+            "cuda-toolkit"
+        )
         assert (toolkit.version, toolkit.attributes["nvcc"]) == (None, None)
 
 
@@ -125,7 +127,11 @@ UBUNTU_PACKAGE = {
 
 def test_the_distributions_package_beside_nvidias_own() -> None:
     found = described(
-        files={**UBUNTU_PACKAGE, "/usr/local/cuda-12.4/version.json": VERSION_JSON, "/usr/local/cuda-12.4/bin/nvcc": "ELF"},
+        files={
+            **UBUNTU_PACKAGE,
+            "/usr/local/cuda-12.4/version.json": VERSION_JSON,
+            "/usr/local/cuda-12.4/bin/nvcc": "ELF",
+        },
         links={"/usr/local/cuda": "cuda-12.4"},
     )
     assert by_place(found) == {
@@ -139,7 +145,11 @@ def test_the_distributions_package_beside_nvidias_own() -> None:
 
 def test_cuda_home_outweighs_the_path() -> None:
     found = described(
-        files={**UBUNTU_PACKAGE, "/usr/local/cuda-12.4/version.json": VERSION_JSON, "/usr/local/cuda-12.4/bin/nvcc": "ELF"},
+        files={
+            **UBUNTU_PACKAGE,
+            "/usr/local/cuda-12.4/version.json": VERSION_JSON,
+            "/usr/local/cuda-12.4/bin/nvcc": "ELF",
+        },
         environment={"CUDA_HOME": "/usr/local/cuda-12.4/"},
     )
     environment = found.fact(CudaEnvironment)

@@ -3,6 +3,12 @@
 from pathlib import Path
 
 import pytest
+
+from infra_doctor.machine.agent import Agent
+from infra_doctor.machine.forms import live_machine
+from infra_doctor.machine.machine import Machine
+from infra_doctor.machine.types import Capability, MachineForm
+from infra_doctor.model.component import Component, Target
 from infra_doctor_probes.detect.nvidia_driver import (
     PROBES,
     NvidiaDeviceNodes,
@@ -10,12 +16,6 @@ from infra_doctor_probes.detect.nvidia_driver import (
     NvidiaKernelModule,
     parse_module_version,
 )
-
-from infra_doctor.machine.agent import Agent
-from infra_doctor.machine.forms import live_machine
-from infra_doctor.machine.machine import Machine
-from infra_doctor.machine.types import Capability, MachineForm
-from infra_doctor.model.component import Component, Target
 from tests.support.gather import Gathered, gather
 from tests.support.recipe import SAMPLES, recipe_machine
 
@@ -156,7 +156,11 @@ def test_the_copy_that_the_loader_takes(library_path: str | None, first: str, co
     found = described(environment=environment, **TWO_COPIES)
     assert [c.location for c in found.kinds("libcuda") if c.attributes["first"]] == [first]
     compat = library(found, "libcuda:/usr/local/cuda-13.0/compat/libcuda.so.580.82.07")
-    assert (compat.version, compat.origin, compat.attributes["on_loader_path"]) == ("580.82.07", "cuda-compat", compat_on_path)
+    assert (compat.version, compat.origin, compat.attributes["on_loader_path"]) == (
+        "580.82.07",
+        "cuda-compat",
+        compat_on_path,
+    )
     assert library(found, f"libcuda:{LIB}/libcuda.so.535.183.06").origin == "driver"
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from infra_doctor_probes.children import nvml
-from infra_doctor_probes.detect import nvidia_driver, nvidia_gpu, pci, system
-from infra_doctor_probes.detect.nvidia_gpu import NvidiaGpusNotGiven, NvmlSession
 
 from infra_doctor.machine.agent import Agent
 from infra_doctor.machine.child import call_child
 from infra_doctor.machine.forms import live_machine
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.types import Capability, MachineForm
+from infra_doctor_probes.children import nvml
+from infra_doctor_probes.detect import nvidia_driver, nvidia_gpu, pci, system
+from infra_doctor_probes.detect.nvidia_gpu import NvidiaGpusNotGiven, NvmlSession
 from tests.probes.detect.fake_nvml import (
     FUNCTION_NOT_FOUND,
     GPU_IS_LOST,
@@ -81,7 +81,9 @@ def test_child_error_at_init(monkeypatch: Any, capsys: Any) -> None:
 
 
 def test_child_old_bindings_answer_bytes(monkeypatch: Any, capsys: Any) -> None:
-    module = fake_pynvml([h200(0) | {"nvmlDeviceGetName": b"Tesla T4"}], nvmlSystemGetDriverVersion=lambda: b"535.183.06")
+    module = fake_pynvml(
+        [h200(0) | {"nvmlDeviceGetName": b"Tesla T4"}], nvmlSystemGetDriverVersion=lambda: b"535.183.06"
+    )
     data = collected(monkeypatch, capsys, module)
     assert (data["driver_version"], data["devices"][0]["name"]) == ("535.183.06", "Tesla T4")
 
@@ -118,7 +120,11 @@ def bus(*devices: tuple[str, str, str, str | None]) -> dict[str, dict[str, Any]]
     for address, pci_id, class_code, driver in devices:
         folder = f"/sys/bus/pci/devices/{address}"
         vendor, device = pci_id.split(":")
-        files |= {f"{folder}/vendor": f"0x{vendor}\n", f"{folder}/device": f"0x{device}\n", f"{folder}/class": class_code}
+        files |= {
+            f"{folder}/vendor": f"0x{vendor}\n",
+            f"{folder}/device": f"0x{device}\n",
+            f"{folder}/class": class_code,
+        }
         if driver:
             links[f"{folder}/driver"] = f"../../../../bus/pci/drivers/{driver}"
     return {"files": files, "links": links}
@@ -126,7 +132,10 @@ def bus(*devices: tuple[str, str, str, str | None]) -> dict[str, dict[str, Any]]
 
 def h200_bus(count: int, driver: str | None = "nvidia") -> dict[str, dict[str, Any]]:
     """Our own machines: H200s from 0000:00:06.0 on, beside the virtual machine's own devices."""
-    virtio = [("0000:00:00.0", "8086:0d57", "0x060000\n", None), ("0000:00:01.0", "1af4:1042", "0x018000\n", "virtio-pci")]
+    virtio = [
+        ("0000:00:00.0", "8086:0d57", "0x060000\n", None),
+        ("0000:00:01.0", "1af4:1042", "0x018000\n", "virtio-pci"),
+    ]
     return bus(*virtio, *[(f"0000:00:{6 + i:02x}.0", "10de:2335", CLASS_3D, driver) for i in range(count)])
 
 
@@ -235,7 +244,9 @@ WRONG_ANSWERS = [
 def test_where_nvml_cannot_answer_the_gpus_stay(answer: dict[str, Any], reason: str) -> None:
     result = found(served(2), answer)
     keys = ("gpu:0000:00:06.0", "gpu:0000:00:07.0")
-    assert [(g.key, g.name, g.attributes["seen_by"]) for g in result.kinds("gpu")] == [(k, "NVIDIA H200", "proc") for k in keys]
+    assert [(g.key, g.name, g.attributes["seen_by"]) for g in result.kinds("gpu")] == [
+        (k, "NVIDIA H200", "proc") for k in keys
+    ]
     (unseen,) = result.unseen
     assert unseen.subject == keys
     assert reason in unseen.reason
@@ -261,7 +272,9 @@ def test_no_driver_at_all() -> None:
 
 
 def test_nouveau_shows_as_the_bound_driver() -> None:
-    result = found(h200_bus(1, driver="nouveau"), {"data": {"error": "Driver Not Loaded", "error_code": 9, "devices": []}})
+    result = found(
+        h200_bus(1, driver="nouveau"), {"data": {"error": "Driver Not Loaded", "error_code": 9, "devices": []}}
+    )
     assert result.one("gpu").attributes["driver_module"] == "nouveau"
 
 

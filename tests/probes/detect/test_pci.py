@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from infra_doctor_probes.detect.pci import PROBES, PciDevice
 
 from infra_doctor.machine.agent import Agent
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.types import Capability, MachineForm
+from infra_doctor_probes.detect.pci import PROBES, PciDevice
 from tests.support.gather import gather
 from tests.support.recipe import recipe_machine
 
@@ -25,7 +25,11 @@ def devices(*listed: tuple[str, str, str], driver: str | None = None) -> list[Pc
     for address, pci_id, class_code in listed:
         folder = f"/sys/bus/pci/devices/{address}"
         vendor, device = pci_id.split(":")
-        files |= {f"{folder}/vendor": f"0x{vendor}\n", f"{folder}/device": f"0x{device}\n", f"{folder}/class": f"0x{class_code}\n"}
+        files |= {
+            f"{folder}/vendor": f"0x{vendor}\n",
+            f"{folder}/device": f"0x{device}\n",
+            f"{folder}/class": f"0x{class_code}\n",
+        }
         if driver:
             links[f"{folder}/driver"] = f"../../../../bus/pci/drivers/{driver}"
     found = gather(recipe_machine({"files": files, "links": links}), PROBES)
@@ -38,7 +42,11 @@ def test_a_machine_of_eight_h200() -> None:
     assert [d.address for d in found] == [f"0000:00:{n:02x}.0" for n in range(6, 14)]
     for device in found:
         assert (device.vendor, device.pci_id, device.driver) == ("nvidia", "10de:2335", "nvidia")
-        assert (device.name, device.compute_capability, device.capability_certain) == ("GH100 [H200 SXM 141GB]", "9.0", True)
+        assert (device.name, device.compute_capability, device.capability_certain) == (
+            "GH100 [H200 SXM 141GB]",
+            "9.0",
+            True,
+        )
         assert device.accelerator
 
 
@@ -80,7 +88,11 @@ def test_what_is_no_accelerator(pci_id: str, class_code: str) -> None:
 
 def test_a_code_name_alone_gives_no_certain_capability() -> None:
     (device,) = devices(("0000:17:00.0", "10de:2b85", "030000"))
-    assert (device.name, device.compute_capability, device.capability_certain) == ("GB202 [GeForce RTX 5090]", "12.0", False)
+    assert (device.name, device.compute_capability, device.capability_certain) == (
+        "GB202 [GeForce RTX 5090]",
+        "12.0",
+        False,
+    )
 
 
 def test_a_device_younger_than_the_table_is_still_seen() -> None:
@@ -90,7 +102,11 @@ def test_a_device_younger_than_the_table_is_still_seen() -> None:
 
 def test_hostile_sysfs_is_survived(tmp_path: Path) -> None:
     bus = tmp_path / "sys/bus/pci/devices"
-    for name, content in (("0000:00:01.0", b"\xff\xfe"), ("0000:00:02.0", b"0x" + b"3" * 1_000_000), ("0000:00:03.0", b"")):
+    for name, content in (
+        ("0000:00:01.0", b"\xff\xfe"),
+        ("0000:00:02.0", b"0x" + b"3" * 1_000_000),
+        ("0000:00:03.0", b""),
+    ):
         (bus / name).mkdir(parents=True)
         (bus / name / "class").write_bytes(content)
     (bus / "0000:00:04.0").symlink_to("0000:00:04.0")

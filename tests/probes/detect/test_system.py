@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
-from infra_doctor_probes.detect.system import PROBES, Container, Virtualization, Wsl
 
 from infra_doctor.machine.agent import Agent
 from infra_doctor.machine.forms import live_machine, rooted_machine
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.types import Capability, MachineForm
+from infra_doctor_probes.detect.system import PROBES, Container, Virtualization, Wsl
 from tests.support.gather import Gathered, gather
 from tests.support.recipe import recipe_machine
 
@@ -26,7 +26,9 @@ UBUNTU = {
     "elf": {
         "/bin/sh": {"interp": INTERP},
         f"{LIBC_DIR}/ld-linux-x86-64.so.2": {},
-        f"{LIBC_DIR}/libc.so.6": {"version_defs": ["libc.so.6", "GLIBC_2.2.5", "GLIBC_2.9", "GLIBC_2.39", "GLIBC_PRIVATE"]},
+        f"{LIBC_DIR}/libc.so.6": {
+            "version_defs": ["libc.so.6", "GLIBC_2.2.5", "GLIBC_2.9", "GLIBC_2.39", "GLIBC_PRIVATE"]
+        },
     },
 }
 

@@ -1,0 +1,219 @@
+"""Compute capability against the machine code in wheels.
+
+Facts: PyTorch's build scripts and release matrix (`torch_arch`), NVIDIA's rules of binary compatibility, the CUDA 13.0
+release notes (nothing below 7.5), JAX's installation page (`jax_backends`) and cuDNN's support matrix (`cudnn`)."""
+
+import re
+from collections.abc import Iterator
+
+from infra_doctor.plugin import (
+    CheckContext,
+    Compatibility,
+    CompatibilityRule,
+    Component,
+    Row,
+    Verdict,
+    floor,
+    lookup,
+    major,
+    major_minor,
+    pair,
+    parse_version,
+    version_key,
+)
+from infra_doctor_probes.tables.common import (
+    arch_of,
+    capability,
+    copies_for,
+    cuda_consumers,
+    first_row,
+    label,
+    not_in_table,
+    nvidia_gpus,
+    rows,
+    table_text,
+    text,
+    wheels,
+)
+from infra_doctor_probes.tables.cuda_driver import api_of
+
+WHEEL, FLOOR_13, JAX, CUDNN = "gpu-wheel-arch", "gpu-cuda13-floor", "gpu-jax", "gpu-cudnn"
+BINARY = "https://docs.nvidia.com/cuda/cuda-c-programming-guide/#binary-compatibility"
+NOTES_13 = "https://docs.nvidia.com/cuda/archive/13.0.0/cuda-toolkit-release-notes/index.html"
+PYTORCH = "https://github.com/pytorch/pytorch/blob/main/RELEASE.md"
+CUDNN_MATRIX = "https://docs.nvidia.com/deeplearning/cudnn/latest/support-matrix/index.html"
+FIRST_OF_13 = (7, 5)
+
+
+def judge_torch(ctx: CheckContext) -> Iterator[Compatibility]:
+    """Every CUDA build of torch against every NVIDIA GPU."""
+    gpus = [g for g in nvidia_gpus(ctx) if capability(g) is not None]
+    for torch in wheels(ctx, "torch"):
+        if gpus and text(torch, "build") == "cuda":
+            tag = text(torch, "tag") or "cu" + "".join(text(torch, "cuda").split(".")[:2])
+            for gpu in gpus:
+                yield torch_row(ctx, torch, tag, gpu)
+
+
+def torch_row(ctx: CheckContext, torch: Component, tag: str, gpu: Component) -> Compatibility:
+    """One build and one GPU."""
+    platform = f"linux {arch_of(ctx) or 'x86_64'}"
+    cc = text(gpu, "compute_capability")
+    line = major_minor(torch.version)
+    built = [r for r in rows("torch_arch") if r["cuda_build"] == tag and r["platform"] == platform]
+    row = next((r for r in built if line is not None and major_minor(r["torch"]) == line), None)
+    if row is None or not row["sm_archs"]:
+        why = why_no_row(torch, tag, platform)
+        detail = f"{why}, so whether it has code for {gpu.name} (compute capability {cc}) is not known."
+        return pair(
+            gpu.key, torch.key, WHEEL, Verdict.UNKNOWN, detail, source=PYTORCH, certain=row is None or row.certain
+        )
+    verdict, reason = runs_on(row["sm_archs"], capability(gpu) or (0, 0), torch, ctx.component("driver:nvidia"))
+    detail = (
+        f"{label(torch)} ({tag}) has code for {row['sm_archs']}: {reason} for {gpu.name} (compute capability {cc})."
+    )
+    return pair(
+        gpu.key,
+        torch.key,
+        WHEEL,
+        verdict,
+        detail,
+        source=f"{table_text('torch_arch', row)}; {BINARY}",
+        certain=row.certain,
+    )
+
+
+def why_no_row(torch: Component, tag: str, platform: str) -> str:
+    """Newer than the table, or a build that it does not have."""
+    newest = max((r["torch"] for r in rows("torch_arch") if r["sm_archs"]), key=version_key)
+    key = parse_version(torch.version or "")
+    if key is not None and (major_minor(torch.version) or (0, 0)) > (major_minor(newest) or (0, 0)):
+        return f"{label(torch)} is newer than the table of architectures ({newest})"
+    return f"the architectures of {label(torch)} {tag} for {platform} are in no table"
+
+
+def runs_on(archs: str, cc: tuple[int, int], wheel: Component, driver: Component | None) -> tuple[Verdict, str]:
+    """(verdict, reason). Code for X.Y runs on X.Z with Z >= Y; for X.Ya on X.Y alone; PTX is compiled by the driver for
+    any later one, if the driver is as new as the toolkit that wrote it."""
+    ptx: list[tuple[int, int]] = []
+    for entry in archs.split():
+        match = re.fullmatch(r"(\d+)\.(\d+)([af]?)(\+PTX)?", entry)
+        if match is None:
+            continue
+        built = (int(match.group(1)), int(match.group(2)))
+        if match.group(3) == "a":
+            if built == cc:
+                return Verdict.COMPATIBLE, f"{entry} is meant"
+            continue
+        if built[0] == cc[0] and built[1] <= cc[1]:
+            if built != cc and (8, 7) in {built, cc}:
+                return (
+                    Verdict.UNKNOWN,
+                    f"{entry} is near, but Orin (8.7) and the other 8.x are not interchangeable in practice,",
+                )
+            return Verdict.COMPATIBLE, f"the code for {built[0]}.{built[1]} serves"
+        if match.group(4) and built < cc:
+            ptx.append(built)
+    if not ptx:
+        return Verdict.INCOMPATIBLE, "nothing of it runs, and no PTX is there to compile"
+    offered, wrote = major_minor(api_of(driver) if driver else None), major_minor(text(wheel, "cuda"))
+    shown = f"only the PTX for {max(ptx)[0]}.{max(ptx)[1]} is left, which the driver compiles at the first run"
+    if offered is None or wrote is None or offered < wrote:
+        return Verdict.UNKNOWN, f"{shown} if it is as new as CUDA {text(wheel, 'cuda') or 'of the wheel'}: open"
+    return Verdict.COMPATIBLE, f"{shown} (slow once)"
+
+
+def judge_floor(ctx: CheckContext) -> Iterator[Compatibility]:
+    """CUDA 13 wheels against GPUs that CUDA 13 dropped."""
+    gpus = [(g, cc) for g in nvidia_gpus(ctx) if (cc := capability(g)) is not None]
+    if not gpus:
+        return
+    for wheel, use in cuda_consumers(ctx):
+        if major(use.cuda) != 13 or wheel.name.startswith("nvidia-"):
+            continue
+        for gpu, cc in gpus:
+            fits = cc >= FIRST_OF_13
+            detail = (
+                f"{label(wheel)} is built for CUDA {use.cuda}, whose libraries have code for compute capability 7.5 and "
+                f"newer; {gpu.name} has {cc[0]}.{cc[1]}."
+            )
+            verdict = Verdict.COMPATIBLE if fits else Verdict.INCOMPATIBLE
+            yield pair(gpu.key, wheel.key, FLOOR_13, verdict, detail, source=NOTES_13, certain=use.certain)
+
+
+def judge_jax(ctx: CheckContext) -> Iterator[Compatibility]:
+    """JAX's CUDA plug-ins against their lowest compute capability."""
+    for wheel in wheels(ctx, "jax-cuda12-plugin", "jax-cuda13-plugin"):
+        row = first_row("jax_backends", name=wheel.name.split("-")[1])
+        for gpu in nvidia_gpus(ctx) if row is not None else ():
+            if row is not None and capability(gpu) is not None:
+                cc = text(gpu, "compute_capability")
+                detail = f"{label(wheel)} needs compute capability {row['min_cc']} or newer; {gpu.name} has {cc}."
+                source = table_text("jax_backends", row)
+                yield pair(
+                    gpu.key, wheel.key, JAX, floor(cc, row["min_cc"]), detail, source=source, certain=row.certain
+                )
+
+
+def judge_cudnn(ctx: CheckContext) -> Iterator[Compatibility]:
+    """The copies of cuDNN that something loads against the GPUs that their release supports."""
+    copies = {c.key: c for wheel, _ in cuda_consumers(ctx) for c in copies_for(ctx, wheel, "cudnn").copies}
+    for copy in copies.values():
+        match = lookup(rows("cudnn"), "cudnn", copy.version, agree=("compute_capability",))
+        for gpu in nvidia_gpus(ctx):
+            cc = capability(gpu)
+            if cc is None:
+                continue
+            if match.row is None or not match.row["compute_capability"]:
+                detail = f"{not_in_table(copy, match, 'cudnn')}; whether it serves {gpu.name} is not known."
+                yield pair(gpu.key, copy.key, CUDNN, Verdict.UNKNOWN, detail, source=CUDNN_MATRIX)
+            else:
+                yield from cudnn_row(gpu, cc, copy, match.row)
+
+
+def cudnn_row(gpu: Component, cc: tuple[int, int], copy: Component, row: Row) -> Iterator[Compatibility]:
+    """One copy and one GPU. A compute capability rides on a listed one of its major. What a row that is not certain
+    allows says nothing that `gpu-cuda13-floor` and `cudnn-driver` do not say for certain."""
+    listed = [tuple(int(n) for n in entry.split(".")) for entry in row["compute_capability"].split()]
+    fits = any(entry[0] == cc[0] and entry[1] <= cc[1] for entry in listed)
+    if fits and not row.certain:
+        return
+    detail = f"{label(copy)} supports compute capabilities {row['compute_capability']}; {gpu.name} has {cc[0]}.{cc[1]}."
+    verdict = Verdict.COMPATIBLE if fits else Verdict.INCOMPATIBLE
+    yield pair(gpu.key, copy.key, CUDNN, verdict, detail, source=table_text("cudnn", row), certain=row.certain)
+
+
+RULES = (
+    CompatibilityRule(
+        id=WHEEL,
+        title="The torch wheel has code for the GPU",
+        explanation="""\
+A wheel carries machine code for a list of compute capabilities. Code for X.Y runs on X.Z with Z ≥ Y of the same major; code for
+X.Ya on X.Y alone. `+PTX` lets a driver that is new enough compile for later ones, slowly at the first run. Nothing fitting
+gives *no kernel image is available for execution on the device*. All patch versions of a torch minor version share a list.""",
+        sources=(PYTORCH, BINARY),
+        judge=judge_torch,
+    ),
+    CompatibilityRule(
+        id=FLOOR_13,
+        title="CUDA 13 wheels need compute capability 7.5",
+        explanation="CUDA 13 compiles for, and its libraries hold code for, compute capability 7.5 and newer. Maxwell, Pascal and "
+        "Volta stay on builds for CUDA 12 (for PyTorch: cu126).",
+        sources=(NOTES_13,),
+        judge=judge_floor,
+    ),
+    CompatibilityRule(
+        id=JAX,
+        title="JAX's CUDA plug-in supports the GPU",
+        explanation="The CUDA 12 plug-in needs compute capability 5.2 or newer, the CUDA 13 plug-in 7.5.",
+        sources=("https://docs.jax.dev/en/latest/installation.html",),
+        judge=judge_jax,
+    ),
+    CompatibilityRule(
+        id=CUDNN,
+        title="cuDNN supports the GPU",
+        explanation="Each cuDNN release supports a list of compute capabilities: up to 9.10 from 5.0 on, later ones from 7.5 on.",
+        sources=(CUDNN_MATRIX,),
+        judge=judge_cudnn,
+    ),
+)
