@@ -310,7 +310,10 @@ class Agent:
 
     def is_editable(self, path, marks):
         """PEP 610's direct_url.json; before it was written, the markers that setuptools leaves."""
-        data = self.small_file(posixpath.join(path, "direct_url.json"))
+        try:
+            data = self.small_file(posixpath.join(path, "direct_url.json"))
+        except (OSError, ValueError):
+            data = None
         if data is None:
             stem = posixpath.basename(path)[: -len(".dist-info")]
             return "__editable__.%s.pth" % stem in marks
@@ -357,8 +360,9 @@ class Agent:
 
     def op_records(self, site_dirs):
         """One streaming pass over the RECORD files of these directories: {"file_counts": [[dist-info, count], ...],
-        "contested": [{"path", "claims": [[dist-info, digest], ...], "exists", "winners"}], "libraries": [[path,
-        dist-info], ...], "errors": [[RECORD, reason], ...], "truncated"}. Only contested files are stat-ed and hashed."""
+        "overlaps": [[[dist-info, ...], files that all of them list, those with different digests], ...], "contested":
+        [{"path", "claims": [[dist-info, digest], ...], "exists", "winners"}], "libraries": [[path, dist-info], ...],
+        "errors": [[RECORD, reason], ...], "truncated"}. Only contested files are stat-ed and hashed."""
         scan = RecordScan(self)
         for site_dir in site_dirs:
             try:
@@ -739,6 +743,7 @@ class RecordScan:
     def __init__(self, agent):
         self.agent = agent
         self.file_counts = []
+        self.overlaps = []
         self.contested = []
         self.libraries = []
         self.errors = []
@@ -748,6 +753,7 @@ class RecordScan:
     def result(self):
         return {
             "file_counts": self.file_counts,
+            "overlaps": self.overlaps,
             "contested": self.contested,
             "libraries": sorted(self.libraries),
             "errors": self.errors,
@@ -834,14 +840,18 @@ class RecordScan:
                             claims.setdefault(path, {})[index] = (digest.decode("ascii", "replace"), size)
             except (OSError, ValueError):
                 continue  # already noted by the first pass
+        together = {}  # the distributions that list a file -> [such files, those with different digests]
         for path in sorted(claims):
             digests = {digest for digest, _ in claims[path].values()}
-            if len(claims[path]) < 2 or (len(digests) == 1 and "" not in digests):
-                continue
-            if len(self.contested) >= CONTESTED_CAP:
-                self.truncated = True
-                return
-            self.contest(posixpath.join(site_dir, path.decode("utf-8", "replace")), site_dir, names, claims[path])
+            differ = len(digests) > 1 or "" in digests
+            counts = together.setdefault(tuple(sorted(claims[path])), [0, 0])
+            counts[0] += 1
+            counts[1] += differ
+            if differ and len(claims[path]) > 1:
+                self.contest(posixpath.join(site_dir, path.decode("utf-8", "replace")), site_dir, names, claims[path])
+        for indexes, counts in sorted(together.items()):
+            if len(indexes) > 1:
+                self.overlaps.append([[posixpath.join(site_dir, names[i]) for i in indexes]] + counts)
 
     def contest(self, path, site_dir, names, claims):
         """One contested file. An empty one (`__init__.py` of a namespace) harms nobody."""
@@ -849,7 +859,10 @@ class RecordScan:
             found = os.stat(self.agent.locate(path))
         except (OSError, ValueError):
             found = None
-        if found is not None and found.st_size == 0:
+        if found is not None and found.st_size == 0 and stat_module.S_ISREG(found.st_mode):
+            return
+        if len(self.contested) >= CONTESTED_CAP:
+            self.truncated = True
             return
         infos = {index: posixpath.join(site_dir, names[index]) for index in claims}
         winners = [] if found is None else self.winners(path, found, claims)

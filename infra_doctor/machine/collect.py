@@ -126,9 +126,13 @@ class Collector:
                             self.chain(posixpath.join(home, "python3"))
                             self.folder(home)
                             prefixes.append(posixpath.dirname(home))
-        home = self.ask("environ", None, self.plan["environment"]).get("HOME", "")
-        for prefix in dict.fromkeys(prefixes + [posixpath.join(home, ".local") if home else "", "/usr", "/usr/local"]):
+        environ = self.ask("environ", None, self.plan["environment"])
+        user = environ.get("PYTHONUSERBASE") or posixpath.join(environ.get("HOME", ""), ".local")
+        for prefix in dict.fromkeys(prefixes + [user, "/usr", "/usr/local"]):
             self.prefix(prefix)
+        for path in environ.get("PYTHONPATH", "").split(":"):
+            if path.startswith("/"):
+                self.site(posixpath.normpath(path))
 
     def prefix(self, prefix):
         if not prefix.startswith("/"):
@@ -141,7 +145,11 @@ class Collector:
                 if name.startswith("python"):
                     home = posixpath.join(prefix, library, name)
                     self.folder(home)
-                    self.ask("stat", home + "/os.py", True)
+                    for path in (home + "/os.py", home + "/lib-dynload"):
+                        self.ask("stat", path, True)
+                    for path in (home + "/site.py", home + "/sitecustomize.py"):
+                        self.take(path)
+                    self.take(posixpath.join(prefix, "include", name, "patchlevel.h"))
                     for site in ("site-packages", "dist-packages"):
                         self.site(posixpath.join(home, site))
 
@@ -154,7 +162,10 @@ class Collector:
         self.ask("records", [path])
         for name, _ in self.folder(path):
             if name.endswith((".pth", ".egg-link")) or (name.startswith("__editable__") and name.endswith(".py")):
-                self.ask("read", posixpath.join(path, name), READ_BYTES)
+                text = self.ask("read", posixpath.join(path, name), READ_BYTES)
+                for line in text.get("text", "").splitlines() if name.endswith(".pth") and text else ():
+                    if line.strip() and not line.startswith(("#", "import ", "import\t")):
+                        self.site(posixpath.normpath(posixpath.join(path, line.rstrip())))
         for pattern in self.plan["site"]:
             for found in self.glob(posixpath.join(path, pattern)):
                 self.take(found)

@@ -249,6 +249,7 @@ class Machine:
             libraries=tuple((p, d) for found in scans for p, d in found.get("libraries") or ()),
             errors=errors,
             truncated=any(found.get("truncated") for found in scans),
+            overlaps=tuple((tuple(d), n, differ) for found in scans for d, n, differ in found.get("overlaps") or ()),
         )
 
     # -- processes ------------------------------------------------------------------------------------------------

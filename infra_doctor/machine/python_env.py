@@ -57,14 +57,7 @@ def _environment(machine: Machine, target: Target) -> PythonEnvironment:
     real_paths = {folder: machine.realpath(folder) for folder in target.site_dirs}
     # lib64 is often a link to lib: what is one directory is read once.
     folders = [f for i, f in enumerate(target.site_dirs) if real_paths[f] not in [*real_paths.values()][:i]]
-    scans = [machine.records((folder,)) for folder in folders]
-    records = RecordScan(
-        file_counts=tuple(c for s in scans for c in s.file_counts),
-        contested=tuple(c for s in scans for c in s.contested),
-        libraries=tuple(item for s in scans for item in s.libraries),
-        errors=tuple(e for s in scans for e in s.errors),
-        truncated=any(s.truncated for s in scans),
-    )
+    records = machine.records(tuple(folders))
     distributions, shadowed = _visible([machine.distributions(folder) for folder in folders], records)
     finders = [
         read_finder(machine, posixpath.join(folder, name))

@@ -16,12 +16,13 @@ T = TypeVar("T")
 
 _HOME = re.compile(r"(/(?:home|Users|export/home|mnt/home|nfs/home)/)([^/\s:'\"]+)")
 _UUID = re.compile(r"\b(GPU|MIG|NPU)-[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
-_CREDENTIALS = re.compile(r"(\w[\w+.-]*://)[^/\s@]+@")
+# Every repetition is bounded and starts at a fixed word: a line of 10 MB must not take quadratic time.
+_CREDENTIALS = re.compile(r"(://)[^/\s@]{1,256}@")
 _SECRET = re.compile(
-    r"(?i)([\w.-]*(?:token|secret|passw(?:or)?d|api[_-]?key|access[_-]?key|credential)[\w.-]*\s*[=:]\s*)[^\s,;'\"]+"
+    r"(?i)((?:token|secret|passw(?:or)?d|api[_-]?key|access[_-]?key|credential)[\w.-]{0,40}\s{0,3}[=:]\s{0,3})[^\s,;'\"]+"
 )
 _TOKEN = re.compile(r"\b(?:gh[pousr]_|github_pat_|hf_|sk-|xox[abprs]-|glpat-|AKIA|planted-)[A-Za-z0-9_-]{6,}")
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[A-Za-z][\w.-]*")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.[A-Za-z][\w.-]{0,200}")
 _ALIAS = re.compile(r"user\d+")
 # Names of accounts that tell nothing of a person.
 _GENERIC = frozenset({"root", "user", "ubuntu", "runner", "vscode", "app", "admin", "nobody", "ma-user", "ec2-user"})

@@ -144,6 +144,8 @@ class RecordScan:
     libraries: tuple[tuple[str, str], ...] = ()  # (absolute path of a shared object, .dist-info path that owns it)
     errors: tuple[tuple[str, str], ...] = ()  # (RECORD path, reason)
     truncated: bool = False  # a byte or file cap was reached
+    # (.dist-info paths that list the same files, how many, how many of these with different digests)
+    overlaps: tuple[tuple[tuple[str, ...], int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -120,6 +120,8 @@ class Browser(Container):
             self._rows.action_page_down()  # type: ignore[no-untyped-call]
         else:
             self._rows.action_page_up()  # type: ignore[no-untyped-call]
+        if self.selected is None:  # a page ends on a heading
+            self.edge(step)
 
     def edge(self, step: int) -> None:
         """To the last (1) or first (-1) row or line."""

@@ -20,7 +20,7 @@ class VerdictScreen(Screen[None]):
         """The top line, the verdict, the findings."""
         yield TopBar("verdict")
         with Vertical(id="head"):
-            yield Static(id="verdict", markup=False)
+            yield Static(verdict_line(Progress(), 0.0), id="verdict", markup=False)
             yield Static(id="counts", markup=False)
             yield Static(id="stack", markup=False)
         yield Browser()

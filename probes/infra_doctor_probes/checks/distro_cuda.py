@@ -1,11 +1,12 @@
 """DISTRO-CUDA: `nvcc` is the distribution's own old toolkit package, and it does not fit what else is here.
 
 The package is no fault by itself. It is one where nvcc resolves to it and a newer toolkit stands beside it unused, or it is
-too old to compile for the GPU."""
+unable to compile for the GPU."""
 
 from collections.abc import Iterator
 
 from infra_doctor.plugin import Check, CheckContext, Component, Evidence, Finding, Severity, Status, major_minor
+from infra_doctor_probes.detect.cuda_toolkit import CudaEnvironment
 from infra_doctor_probes.from_matrix import row_evidence
 
 PACKAGE = "dpkg nvidia-cuda-toolkit"
@@ -19,46 +20,47 @@ def run(context: CheckContext) -> Iterator[Finding]:
         yield CHECK.skip("the distribution's nvidia-cuda-toolkit package is not installed")
         return
     toolkit = packaged[0]
-    subject, evidence = [toolkit.key], list(toolkit.evidence)
-    if not toolkit.attributes.get("on_path"):
+    environment = context.fact(CudaEnvironment)
+    chosen = environment.default_toolkit if environment is not None else None
+    if not toolkit.attributes.get("on_path") or chosen not in {None, toolkit.key}:
         yield CHECK.finding(
             Status.PASS,
-            f"nvidia-cuda-toolkit {toolkit.version} is installed, and nvcc does not resolve to it",
-            subject=subject,
-            evidence=evidence,
+            f"nvidia-cuda-toolkit {toolkit.version} is installed, and a build does not take it",
+            subject=(toolkit.key,),
+            evidence=[*toolkit.evidence, *(environment.evidence if environment else ())],
         )
         return
+    yield judge(context, toolkit)
+
+
+def judge(context: CheckContext, toolkit: Component) -> Finding:
+    """The finding where nvcc is the package's."""
     newer = newer_toolkit(context, toolkit)
-    too_old = rows_for_gpu(context, toolkit)
-    reasons = []
+    unable = rows_for_gpu(context, toolkit)
+    reasons = [row.text for _, row in unable]
+    subject = [toolkit.key, *(key for key, _ in unable)]
+    evidence = [*toolkit.evidence, *(row for _, row in unable)]
     if newer is not None:
-        reasons.append(f"the newer {newer.location} (CUDA {newer.version}) is installed and not first on PATH")
+        reasons.insert(0, f"The newer {newer.location} (CUDA {newer.version}) is installed and not first on PATH.")
         subject.append(newer.key)
         evidence += newer.evidence
-    for key, row in too_old:
-        reasons.append(row.text)
-        subject.append(key)
-        evidence.append(row)
     if not reasons:
-        yield CHECK.finding(
+        return CHECK.finding(
             Status.PASS,
-            f"nvcc is the distribution's CUDA {toolkit.version}; nothing here asks for a newer one",
+            f"nvcc is the distribution's CUDA {toolkit.version}; nothing here asks for another",
             subject=subject,
             evidence=evidence,
         )
-        return
-    yield CHECK.finding(
+    remedy = REMEDY
+    if newer is not None:
+        remedy = f"For builds set CUDA_HOME={newer.location} and put {newer.location}/bin first on PATH."
+    return CHECK.finding(
         Status.WARN,
-        f"nvcc is the distribution's old CUDA {toolkit.version}",
+        f"nvcc is the distribution's CUDA {toolkit.version}, which does not fit this machine",
         subject=dict.fromkeys(subject),
-        detail="; ".join(dict.fromkeys(reasons))
-        + ". It matters to whoever compiles CUDA code, not to users of wheels.",
+        detail=" ".join((*dict.fromkeys(reasons), "Users of wheels are not concerned.")),
         evidence=evidence,
-        remedy=(
-            f"For builds set CUDA_HOME={newer.location} and put {newer.location}/bin first on PATH."
-            if newer is not None
-            else REMEDY
-        ),
+        remedy=remedy,
     )
 
 
@@ -86,8 +88,8 @@ def rows_for_gpu(context: CheckContext, packaged: Component) -> list[tuple[str, 
 
 
 REMEDY = (
-    "Install a toolkit from NVIDIA's own package repository for this distribution (it goes to /usr/local/cuda-X.Y and leaves"
-    " the package alone), then set CUDA_HOME to it for builds. Leave the driver as it is: the toolkit does not need another."
+    "Install a toolkit that compiles for this GPU from NVIDIA's own package repository: `cuda-toolkit-X-Y` alone, which goes to"
+    " /usr/local/cuda-X.Y and brings no driver. Then set CUDA_HOME to it for builds."
 )
 
 CHECK = Check(

@@ -207,11 +207,12 @@ def version_sources(machine: Machine, root: CannRoot) -> list[Source]:
 
 
 def configured_versions(text: str) -> list[str]:
-    """The public halves of `compiler_running_version=[7.5.0.1.129:8.0.RC3]`, each once."""
+    """The public halves of `compiler_running_version=[7.5.0.1.129:8.0.RC3]`, each once. Kernels of another version are
+    allowed beside a toolkit (its own `required_package_opp_kernel_version` is a range), so they do not count."""
     found: dict[str, None] = {}
     for key, value in parse_pairs(text).items():
         match = re.fullmatch(r"\[[^:\]]{1,64}:([0-9][0-9A-Za-z.+-]{0,62})\]", value)
-        if match and key.endswith("_running_version"):
+        if match and key.endswith("_running_version") and not key.startswith("opp_kernel"):
             found[match.group(1)] = None
     return list(found)
 

@@ -48,31 +48,35 @@ def parse_npu_smi(text: str) -> NpuSmiText:
     title = next((m for line in lines if line.startswith("|") and (m := _TITLE.search(line))), None)
     if title is None:
         return error_text(lines)
-    versions = {"tool_version": title.group(1), "driver_version": title.group(2)}
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    chips, problem = chips_of(rows)
+    return NpuSmiText(tool_version=title.group(1), driver_version=title.group(2), chips=tuple(chips), problem=problem)
+
+
+def chips_of(rows: list[list[str]]) -> tuple[list[Chip], str]:
+    """The chips of the table's rows, and why it could not be read (to its end)."""
     start = next((n for n, row in enumerate(rows) if is_header(row)), None)
     if start is None or start + 1 >= len(rows):
-        return NpuSmiText(**versions, problem="no header row with NPU, Name and Health")
+        return [], "no header row with NPU, Name and Health"
     names, more_names = header_names(rows[start]), header_names(rows[start + 1])
     if len(names) != len(more_names) or more_names[0][0] != "Chip" or "Bus-Id" not in more_names[1]:
-        return NpuSmiText(**versions, problem=f"unknown columns: {' '.join(' '.join(n) for n in more_names)}"[:200])
+        return [], f"unknown columns: {' '.join(' '.join(n) for n in more_names)}"[:200]
     chips: list[Chip] = []
     first: list[str] | None = None
     for row in rows[start + 2 :]:
         if row[0].startswith("NPU"):  # the table of processes
             break
         if len(row) != len(names):
-            return NpuSmiText(**versions, problem=f"a row of {len(row)} cells under a header of {len(names)}")
+            return [], f"a row of {len(row)} cells under a header of {len(names)}"
         if first is None:
             first = row
             continue
         chip = chip_of(dict(zip_cells(names, first)), dict(zip_cells(more_names, row)))
         if chip is None:
-            return NpuSmiText(**versions, problem=f"unreadable rows: {' | '.join((*first, *row))}"[:300])
+            return [], f"unreadable rows: {' | '.join((*first, *row))}"[:300]
         chips.append(chip)
         first = None
-    problem = "the table ends inside a chip" if first is not None else "" if chips else "a table without chips"
-    return NpuSmiText(**versions, chips=tuple(chips), problem=problem)
+    return chips, "the table ends inside a chip" if first is not None else "" if chips else "a table without chips"
 
 
 def error_text(lines: list[str]) -> NpuSmiText:

@@ -276,7 +276,7 @@ PROBES = (
         collect=(
             "/usr/local/cuda*/version.json", "/usr/local/cuda*/version.txt", "/usr/local/cuda*/bin/nvcc",
             "/opt/cuda*/version.json", "/opt/cuda*/bin/nvcc", DISTRIBUTION_RECORD, DISTRIBUTION_ROOT + "/bin/nvcc",
-            "/usr/include/cuda.h",
+            "/usr/include/cuda.h", "/usr/local/cuda*/include/cuda.h", "/opt/cuda*/include/cuda.h",
         ),
     ),
 )  # fmt: skip

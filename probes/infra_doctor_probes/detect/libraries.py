@@ -31,7 +31,13 @@ from infra_doctor_probes.loading.versions import Identity, identify
 _TOOLKIT_PATTERNS = (
     "/usr/local/cuda*/lib64", "/usr/local/cuda*/targets/*/lib", "/usr/local/cuda*/extras/CUPTI/lib64", "/opt/cuda*/lib64",
 )  # fmt: skip
-_DEFAULT_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib")
+_DEFAULT_FOLDERS = (
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+    "/usr/local/lib",
+)
 
 
 @fact("framework-import", 1)
@@ -45,6 +51,15 @@ class FrameworkImport:
     loads: bool | None
     missing: tuple[Missing, ...] = ()
     unknown: str = ""
+    evidence: tuple[Evidence, ...] = ()
+
+
+@fact("library-path", 1)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LibraryPath:
+    """LD_LIBRARY_PATH is set, and import orders were played with and without it."""
+
+    value: str
     evidence: tuple[Evidence, ...] = ()
 
 
@@ -84,7 +99,10 @@ def run(ctx: ProbeContext) -> Iterator[object]:
             yield replace(component, loaded_by=tuple(loaded_by.get(real, ())))
     for target, play in plays:
         yield from framework_imports(target, play)
-    if machine.environ.get("LD_LIBRARY_PATH"):
+    value = machine.environ.get("LD_LIBRARY_PATH")
+    if value and plays:
+        seen = Evidence(kind=EvidenceKind.ENVIRONMENT, source="LD_LIBRARY_PATH", text=value)
+        yield LibraryPath(value=value, evidence=(seen,))
         for target in ctx.targets:
             yield from library_path_effects(machine, target, [p for t, p in plays if t is target])
 
@@ -127,7 +145,9 @@ def wheel_folders(machine: Machine, environments: tuple[PythonEnvironment, ...])
     for environment in environments:
         for site in environment.target.site_dirs:
             yield from machine.glob(f"{site}/nvidia/*/lib") if machine.is_dir(site + "/nvidia") else ()
-            yield from (f for f in (f"{site}/torch/lib", f"{site}/tensorrt_libs", f"{site}/cusparselt/lib") if machine.is_dir(f))
+            yield from (
+                f for f in (f"{site}/torch/lib", f"{site}/tensorrt_libs", f"{site}/cusparselt/lib") if machine.is_dir(f)
+            )
 
 
 def library_folders(ctx: ProbeContext) -> Iterator[str]:
@@ -193,7 +213,11 @@ def missing_evidence(missing: tuple[Missing, ...]) -> tuple[Evidence, ...]:
             kind=EvidenceKind.ELF,
             source=m.needed_by,
             text=f"needs {m.soname}, "
-            + (f"refused: {m.reason}" if m.reason else f"not in {':'.join(m.searched) or 'its search list'}, the cache and the default folders"),
+            + (
+                f"refused: {m.reason}"
+                if m.reason
+                else f"not in {':'.join(m.searched) or 'its search list'}, the cache and the default folders"
+            ),
         )
         for m in missing
     )
@@ -220,7 +244,9 @@ def library_path_effects(machine: Machine, target: Target, plays: list[Play]) ->
                 instead_of=f"{kind}:{instead.object.real_path}",
                 via=use.via,
                 evidence=(
-                    Evidence(kind=EvidenceKind.ENVIRONMENT, source="LD_LIBRARY_PATH", text=machine.environ["LD_LIBRARY_PATH"]),
+                    Evidence(
+                        kind=EvidenceKind.ENVIRONMENT, source="LD_LIBRARY_PATH", text=machine.environ["LD_LIBRARY_PATH"]
+                    ),
                     Evidence(kind=EvidenceKind.ELF, source=use.object.real_path, text=f"{stem}: {use.via}"),
                     Evidence(kind=EvidenceKind.ELF, source=instead.object.real_path, text=f"without it: {instead.via}"),
                 ),

@@ -206,6 +206,9 @@ PROBES = (
         collect=(
             PROC_VERSION, "/proc/driver/nvidia/params", "/sys/module/nvidia/version", "/sys/module/nvidia_uvm",
             "/dev/nvidia*", "/usr/src/nvidia-*", "/usr/local/cuda*/compat/*", "/usr/lib/wsl/lib/lib*",
+            "/usr/lib*/libcuda.so.1", "/usr/lib/*-linux-gnu/libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1",
+            "/usr/lib*/libnvidia-ml.so.1", "/usr/lib/*-linux-gnu/libnvidia-ml.so.1",
+            "/usr/local/nvidia/lib64/libnvidia-ml.so.1",
         ),
     ),
 )  # fmt: skip

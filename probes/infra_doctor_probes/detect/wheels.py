@@ -28,25 +28,24 @@ from infra_doctor_probes.loading.names import library_name
 from infra_doctor_probes.loading.orders import frameworks, ort_distributions, wheel_key
 
 # The accelerator stack, by PEP 503 name. A name in "-*" stands for all that begin so.
-STACK = (
-    "torch torchvision torchaudio torchtext torchao torch-* torchtune torchrec triton triton-* pytorch-triton* "
-    "functorch torchdata torchmetrics "
-    "tensorflow tensorflow-* tf-* tf2onnx keras jax jax-* jaxlib flax libtpu libtpu-* optax "
-    "onnxruntime onnxruntime-* ort-* onnx onnx-* onnxoptimizer onnxsim skl2onnx onnxconverter-common "
-    "tensorrt tensorrt-* torch-tensorrt polygraphy nvidia-* pynvml cuda-* cupy cupy-* numba numba-cuda cuda-python "
-    "vllm vllm-* sglang sglang-* sgl-kernel flash-attn flash-attn-* flash-mla xformers flashinfer flashinfer-* "
-    "deepspeed deepspeed-* bitsandbytes apex transformer-engine transformer-engine-* lmdeploy fastdeploy fastdeploy-* "
-    "llama-cpp-python ctranslate2 mnn mnn-* exllamav2 autoawq auto-gptq gptqmodel deep-gemm deep-ep lmcache "
-    "paddlepaddle paddlepaddle-* paddle-* mindspore mindspore-* mindformers mindie mindie-* oneflow oneflow-* "
-    "torch-npu torch-mlu torch-musa torch-xla torch-directml torch-gcu vllm-ascend triton-ascend te hccl auto-tune opc-tool "
-    "openvino openvino-* openvino-dev nncf intel-extension-for-* intel-* dpctl dpnp oneccl-bind-pt "
-    "tvm apache-tvm apache-tvm-* iree-* tpu-mlir tpu-mlir-* "
-    "transformers accelerate peft trl diffusers safetensors optimum optimum-* numpy protobuf sentence-transformers "
-    "verl unsloth unsloth-* megatron-core megatron-* nemo-toolkit lightning pytorch-lightning ray mpi4py horovod "
-    "nccl4py ucx-py ucxx-* rmm rmm-* cudf cudf-* cuml cuml-* dali nvidia-dali-* faiss-gpu faiss-gpu-* gpustat nvitop py3nvml"
-).split()
-_NAMES = frozenset(n for n in STACK if not n.endswith("*"))
-_PREFIXES = tuple(n[:-1] for n in STACK if n.endswith("*"))
+STACK = """
+torch torchvision torchaudio torchtext torchao torch-* torchtune torchrec triton triton-* pytorch-triton*
+functorch torchdata torchmetrics tensorflow tensorflow-* tf-* tf2onnx keras jax jax-* jaxlib flax libtpu
+libtpu-* optax onnxruntime onnxruntime-* ort-* onnx onnx-* onnxoptimizer onnxsim skl2onnx onnxconverter-common
+tensorrt tensorrt-* torch-tensorrt polygraphy nvidia-* pynvml cuda-* cupy cupy-* numba numba-cuda cuda-python
+vllm vllm-* sglang sglang-* sgl-kernel flash-attn flash-attn-* flash-mla xformers flashinfer flashinfer-*
+deepspeed deepspeed-* bitsandbytes apex transformer-engine transformer-engine-* lmdeploy fastdeploy fastdeploy-*
+llama-cpp-python ctranslate2 mnn mnn-* exllamav2 autoawq auto-gptq gptqmodel deep-gemm deep-ep lmcache
+paddlepaddle paddlepaddle-* paddle-* mindspore mindspore-* mindformers mindie mindie-* oneflow oneflow-*
+torch-npu torch-mlu torch-musa torch-xla torch-directml torch-gcu vllm-ascend triton-ascend te hccl auto-tune opc-tool
+openvino openvino-* openvino-dev nncf intel-extension-for-* intel-* dpctl dpnp oneccl-bind-pt tvm apache-tvm
+apache-tvm-* iree-* tpu-mlir tpu-mlir-* transformers accelerate peft trl diffusers safetensors optimum optimum-*
+numpy protobuf sentence-transformers verl unsloth unsloth-* megatron-core megatron-* nemo-toolkit lightning
+pytorch-lightning ray mpi4py horovod nccl4py ucx-py ucxx-* rmm rmm-* cudf cudf-* cuml cuml-* dali nvidia-dali-*
+faiss-gpu faiss-gpu-* gpustat nvitop py3nvml
+"""
+_NAMES = frozenset(n for n in STACK.split() if not n.endswith("*"))
+_PREFIXES = tuple(n[:-1] for n in STACK.split() if n.endswith("*"))
 # Local version labels of PyTorch builds that are no CUDA build though some of them set torch.version.cuda.
 _LOOK_ALIKES = {
     "das": "das", "dtk": "das", "corex": "corex", "metax": "metax", "maca": "metax", "musa": "musa", "mlu": "mlu",
@@ -106,7 +105,10 @@ class WheelContest:
     missing: int = 0
     changed: int = 0
     not_read: int = 0
-    libraries: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (contested shared object, wheel keys whose bytes it holds)
+    libraries: tuple[
+        tuple[str, tuple[str, ...]], ...
+    ] = ()  # (contested shared object, wheel keys whose bytes it holds)
+    required_by: tuple[tuple[str, str], ...] = ()  # (wheel key, key of a framework that requires it)
     evidence: tuple[Evidence, ...] = ()
 
 
@@ -119,6 +121,7 @@ class WheelFilesGone:
     wheel: str
     gone: tuple[str, ...]
     listed: int
+    required_by: str = ""  # wheel key of a framework that requires it
     evidence: tuple[Evidence, ...] = ()
 
 
@@ -137,7 +140,7 @@ def run(ctx: ProbeContext) -> Iterator[object]:
         for dist in wheels:
             yield wheel(target, dist, torch, ort)
         yield from (found for found in (torch, ort) if found is not None)
-        yield from contests(target, environment.records, {d.path: d for d in environment.distributions})
+        yield from contests(target, environment)
         yield from files_gone(ctx.machine, target, environment, wheels)
 
 
@@ -199,8 +202,10 @@ def torch_build(machine: Machine, target: Target, environment: PythonEnvironment
 
 def parse_version_file(text: str) -> dict[str, str]:
     """The string assignments of torch/version.py: `cuda: Optional[str] = '13.0'`, with or without the annotation."""
-    found = re.findall(r"^(__version__|cuda|hip|rocm|xpu|git_version)\b[^=\n]*=\s*[\"']([^\"'\n]{1,80})[\"']", text, re.M)
-    return {name: value for name, value in found}
+    found = re.findall(
+        r"^(__version__|cuda|hip|rocm|xpu|git_version)\b[^=\n]*=\s*[\"']([^\"'\n]{1,80})[\"']", text, re.M
+    )
+    return dict(found)
 
 
 def cuda_by_metadata(dist: Distribution) -> tuple[str | None, list[Evidence]]:
@@ -259,8 +264,21 @@ def onnxruntime_build(machine: Machine, target: Target, environment: PythonEnvir
 # -- whose bytes are on disk --------------------------------------------------------------------------------------
 
 
-def contests(target: Target, records: RecordScan, dists: dict[str, Distribution]) -> Iterator[WheelContest]:
+def requirers(target: Target, environment: PythonEnvironment) -> dict[str, str]:
+    """Wheel key -> key of a distribution that requires it without an extra, torch before others."""
+    found: dict[str, str] = {}
+    for dist in sorted(environment.distributions, key=lambda d: (d.normalized != "torch", d.normalized)):
+        for line in dist.requires:
+            if line.startswith("nvidia") and "extra ==" not in line:
+                name = re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0].lower().replace("_", "-").replace(".", "-")
+                found.setdefault(wheel_key(name, target), wheel_key(dist.normalized, target))
+    return found
+
+
+def contests(target: Target, environment: PythonEnvironment) -> Iterator[WheelContest]:
     """Contested files by the group of distributions that claim them."""
+    records: RecordScan = environment.records
+    dists = {d.path: d for d in environment.distributions}
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, file in enumerate(records.contested):
         claimants = tuple(sorted({c.distribution for c in file.claims}))
@@ -294,6 +312,7 @@ def contests(target: Target, records: RecordScan, dists: dict[str, Distribution]
             changed=changed,
             not_read=not_read,
             libraries=tuple(libraries),
+            required_by=tuple((k, r) for k, r in requirers(target, environment).items() if k in keys.values()),
             evidence=tuple(
                 Evidence(
                     kind=EvidenceKind.METADATA,
@@ -319,10 +338,13 @@ def files_gone(
     for owner, paths in listed.items():
         gone = tuple(p for p in paths if not machine.exists(p))
         if gone:
-            seen = Evidence(kind=EvidenceKind.METADATA, source=owner + "/RECORD", text=f"lists {gone[0]}, which is not there")
+            seen = Evidence(
+                kind=EvidenceKind.METADATA, source=owner + "/RECORD", text=f"lists {gone[0]}, which is not there"
+            )
+            key = wheel_key(watched[owner].normalized, target)
             yield WheelFilesGone(
-                target=target.key, wheel=wheel_key(watched[owner].normalized, target), gone=gone, listed=len(paths),
-                evidence=(seen,),
+                target=target.key, wheel=key, gone=gone, listed=len(paths),
+                required_by=requirers(target, environment).get(key, ""), evidence=(seen,),
             )  # fmt: skip
 
 

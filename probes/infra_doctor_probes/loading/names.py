@@ -18,7 +18,7 @@ DRIVER_SONAMES = frozenset({"libcuda.so.1", "libnvidia-ml.so.1"})
 _PREFIXES = ("libcu", "libnccl", "libnv")
 # "libcudnn_cnn.so.9.14.0"; wheels of old carry copies under hashed names: "libcusparseLt-f80c68d1.so.0".
 _FILE = re.compile(r"(lib[A-Za-z_]+?)(?:-[0-9a-f]{8})?\.so((?:\.\d+)*)")
-_MAJOR_IS_CUDA = frozenset({"cudart", "cublas", "cublaslt", "nvrtc", "nvjitlink"})
+_MAJOR_IS_CUDA = frozenset({"cudart", "cublas", "cublaslt", "nvrtc", "nvjitlink", "cupti"})
 _CUFFT_TO_CUDA = {10: 11, 11: 12, 12: 13}
 
 

@@ -48,10 +48,12 @@ class OrtFiles:
     @property
     def lazy(self) -> bool:
         """Whether the CUDA provider opens cuDNN, cuFFT and NVRTC by itself, when they are first needed."""
-        return self.cuda is not None and self.cudnn is None and (numbers(self.version or "") or (0,)) >= _LAZY_SINCE
+        return self.cuda is not None and self.cudnn is None and numbers(self.version or "0") >= _LAZY_SINCE
 
 
-def read_onnxruntime(machine: Machine, package: str, python_version: str | None, version: str | None) -> OrtFiles | None:
+def read_onnxruntime(
+    machine: Machine, package: str, python_version: str | None, version: str | None
+) -> OrtFiles | None:
     """The ONNX Runtime in this folder; None where it has no extension module. `version` is that of the metadata."""
     capi = package + "/capi"
     names = machine.names(capi)

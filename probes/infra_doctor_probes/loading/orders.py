@@ -144,30 +144,25 @@ def _play(
 ) -> Play:
     process = Process(machine=machine, loader=loader)
     outcomes: list[Outcome] = []
-
-    def play_torch() -> None:
-        assert found.torch is not None
-        loads = import_torch(process, found.torch_key, found.torch)
-        if loads:
-            open_parts(process, found.torch_key, version_of)
-        missing = tuple(m for c, m in process.missing if c == found.torch_key)
-        outcomes.append(
-            Outcome(
-                consumer=found.torch_key, provider="", order=order, loads=loads, missing=missing, unknown=process.unknown
-            )
-        )
-
-    def play_ort() -> None:
-        assert found.ort is not None
+    if found.torch is not None and order in {TORCH, TORCH_ORT}:
+        outcomes.append(_torch(process, found.torch_key, found.torch, order, version_of))
+    if found.ort is not None and order != TORCH:
         outcomes.extend(_session(process, found.ort_key, found.ort, order, version_of))
-
-    if order in {TORCH, TORCH_ORT}:
-        play_torch()
-    if order != TORCH:
-        play_ort()
-    if order == ORT_TORCH:
-        play_torch()
+    if found.torch is not None and order == ORT_TORCH:
+        outcomes.append(_torch(process, found.torch_key, found.torch, order, version_of))
     return Play(order=order, uses=tuple(process.uses), outcomes=tuple(outcomes))
+
+
+def _torch(
+    process: Process, consumer: str, torch: TorchFiles, order: str, version_of: Callable[[LoadedObject], str | None]
+) -> Outcome:
+    loads = import_torch(process, consumer, torch)
+    if loads:
+        open_parts(process, consumer, version_of)
+    return Outcome(
+        consumer=consumer, provider="", order=order, loads=loads, missing=_missing(process, consumer),
+        unknown=process.unknown,
+    )  # fmt: skip
 
 
 def _session(

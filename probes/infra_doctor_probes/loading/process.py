@@ -63,7 +63,7 @@ class Process:
                     for p, b, r in result.broken
                 ]  # fmt: skip
             return result
-        self._note_uses(consumer, step, result, late)
+        self._note_uses(consumer, step, result.object, result, late)
         return result
 
     def say_missing(self, consumer: str, soname: str, needed_by: str) -> None:
@@ -74,13 +74,12 @@ class Process:
         """Drop what this consumer's attempts missed so far: the program catches that and tries otherwise."""
         self.missing = [(c, m) for c, m in self.missing if c != consumer]
 
-    def _note_uses(self, consumer: str, step: str, result: Resolution, late: bool) -> None:
+    def _note_uses(self, consumer: str, step: str, opened: LoadedObject, result: Resolution, late: bool) -> None:
         """The object and all that it needs, loaded now or before, each copy once per consumer."""
         known = {u.object.real_path for u in self.uses if u.consumer == consumer}
         fresh = {o.real_path for o in result.loaded}
-        assert result.object is not None
-        waiting = [result.object]
-        seen = {result.object.real_path}
+        waiting = [opened]
+        seen = {opened.real_path}
         while waiting:
             found = waiting.pop()
             if found.real_path not in known and library_name(posixpath.basename(found.path)) is not None:

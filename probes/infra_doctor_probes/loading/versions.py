@@ -81,8 +81,8 @@ def _owner(
             return "unowned", None, target, []
         prefix = target.prefix
         if real.startswith(prefix + "/") and machine.is_dir(prefix + "/conda-meta"):
-            package, version, seen_in = _conda_package(machine, prefix, name)
-            return f"conda {package}".strip(), version, target, seen_in
+            package, conda_version, record = _conda_package(machine, prefix, name)
+            return f"conda {package}".strip(), conda_version, target, record
     match = re.match(r"(.*/cuda[^/]*)/(?:targets/[^/]+/lib|lib64|lib|extras/CUPTI/lib64)/", real)
     if match:
         return f"toolkit {match.group(1)}", None, None, []
@@ -101,9 +101,7 @@ def _conda_package(machine: Machine, prefix: str, name: LibraryName | None) -> t
     return "", None, []
 
 
-def _version_by_files(
-    machine: Machine, real: str, name: LibraryName, origin: str
-) -> tuple[str | None, list[Evidence]]:
+def _version_by_files(machine: Machine, real: str, name: LibraryName, origin: str) -> tuple[str | None, list[Evidence]]:
     own = library_name(posixpath.basename(real))
     if own is not None and own.suffix.count(".") >= 2:
         return own.suffix, [Evidence(kind=EvidenceKind.FILE, source=real, text="numbers of the file name")]
@@ -113,7 +111,11 @@ def _version_by_files(
         for include in (posixpath.normpath(folder + "/../include"), folder.replace("/lib/", "/include/", 1)):
             path = f"{include}/{header[0]}"
             text = machine.read_text(path, max_bytes=65536, quiet=True)
-            parts = [re.search(rf"^\s*#\s*define\s+{m}\s+(\d{{1,6}})\b", text, re.MULTILINE) for m in header[1:]] if text else []
+            parts = (
+                [re.search(rf"^\s*#\s*define\s+{m}\s+(\d{{1,6}})\b", text, re.MULTILINE) for m in header[1:]]
+                if text
+                else []
+            )
             if parts and all(parts):
                 version = ".".join(p.group(1) for p in parts if p)
                 return version, [Evidence(kind=EvidenceKind.FILE, source=path, text=f"{header[1]} … {version}")]
@@ -138,7 +140,8 @@ def _cuda_major(machine: Machine, real: str, name: LibraryName | None, origin: s
     """By the soname, the wheel's name, the folder, what it needs, or the Debian package; None where nothing tells."""
     if name is None:
         return None
-    told = cuda_major_of(name)
+    elf = machine.elf(real, quiet=True)
+    told = cuda_major_of(library_name(elf.soname or "") or name if elf is not None else name)
     if told is not None:
         return told
     suffix = _WHEEL_SUFFIX.search(origin.split(" ")[1]) if origin.startswith("wheel ") else None
@@ -147,7 +150,6 @@ def _cuda_major(machine: Machine, real: str, name: LibraryName | None, origin: s
     folder = _CUDA_FOLDER.search(real)
     if folder:
         return int(folder.group(1) or folder.group(2))
-    elf = machine.elf(real, quiet=True)
     for needed in elf.needed if elf is not None else ():
         other = library_name(needed)
         major = cuda_major_of(other) if other is not None else None

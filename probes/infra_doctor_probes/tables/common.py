@@ -19,6 +19,7 @@ from infra_doctor.plugin import (
     major,
     numbers,
 )
+from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild
 
 DATA = posixpath.join(posixpath.dirname(__file__), "data")
 ORT_GPU = ("onnxruntime-gpu", "onnxruntime-training-gpu")
@@ -103,7 +104,6 @@ class CudaUse:
     """What a wheel was built for. `cuda` is "13.0", or "13" where only the major is known. `unknown` is why it is not."""
 
     cuda: str = ""
-    basis: str = ""
     source: str = ""
     certain: bool = True
     unknown: str = ""
@@ -119,15 +119,15 @@ RUNTIMES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu11", "nvidia-cuda-runt
 
 def cuda_use(wheel: Component) -> CudaUse | None:
     """The CUDA version that a wheel was built for; None for one that is no CUDA consumer."""
-    if text(wheel, "cuda"):
-        return CudaUse(cuda=text(wheel, "cuda"), basis="by its metadata", source=WHEEL_METADATA)
     if text(wheel, "build") not in {"", "cuda", "gpu"}:
-        return None
+        return None  # some vendors' builds of torch set torch.version.cuda too
+    if text(wheel, "cuda"):
+        return CudaUse(cuda=text(wheel, "cuda"), source=WHEEL_METADATA)
     if wheel.name in NAMED:
-        return CudaUse(cuda=NAMED[wheel.name], basis="by its name", source=f"https://pypi.org/project/{wheel.name}/")
+        return CudaUse(cuda=NAMED[wheel.name], source=f"https://pypi.org/project/{wheel.name}/")
     if wheel.name in RUNTIMES:
         version = ".".join(str(n) for n in numbers(wheel.version or "")[:2])
-        return CudaUse(cuda=version, basis="by its version", source=f"https://pypi.org/project/{wheel.name}/")
+        return CudaUse(cuda=version, source=f"https://pypi.org/project/{wheel.name}/")
     if wheel.name in ORT_GPU:
         return _from_table(wheel, "onnxruntime_gpu", "onnxruntime_gpu", "cuda_default_pypi")
     if wheel.name == "tensorflow":
@@ -142,13 +142,14 @@ def _from_table(wheel: Component, name: str, key: str, column: str) -> CudaUse:
     if match.row is None or not match.row[column]:
         return CudaUse(unknown=not_in_table(wheel, match, name))
     cuda = match.row[column].removesuffix(".x")
-    return CudaUse(cuda=cuda, basis="by the table", source=table_text(name, match.row), certain=match.row.certain)
+    return CudaUse(cuda=cuda, source=table_text(name, match.row), certain=match.row.certain)
 
 
 def cuda_consumers(ctx: CheckContext) -> Iterator[tuple[Component, CudaUse]]:
-    """Every wheel that was built for a CUDA version."""
+    """Every wheel that was built for a CUDA version and whose bytes are on disk."""
+    overwritten = {key for ort in ctx.facts(OnnxRuntimeBuild) for key in ort.distributions if key != ort.wheel}
     for wheel in ctx.by_kind("wheel"):
-        use = cuda_use(wheel)
+        use = cuda_use(wheel) if wheel.key not in overwritten else None
         if use is not None:
             yield wheel, use
 
@@ -171,8 +172,8 @@ def copies_for(ctx: CheckContext, consumer: Component, kind: str) -> Copies:
     loaded = tuple(c for c in found if any(use.consumer == consumer.key for use in c.loaded_by))
     if loaded:
         return Copies(copies=loaded, loaded=True)
-    inside = tuple(c for c in found if c.target and prefix(c.target) == prefix(consumer.target))
-    return Copies(copies=inside or tuple(c for c in found if not c.target), loaded=False)
+    near = tuple(c for c in found if not c.target or prefix(c.target) == prefix(consumer.target))
+    return Copies(copies=near, loaded=False)
 
 
 def orders(copy: Component, consumer: Component) -> str:

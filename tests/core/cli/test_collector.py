@@ -11,7 +11,10 @@ import pytest
 
 from infra_doctor.cli.collector import pack
 
-PYTHONS = [sys.executable, *(p for v in ("3.7", "3.8", "3.9") if (p := shutil.which(f"python{v}")))]
+# Old interpreters, where a machine has them: on PATH or as pyenv keeps them.
+KEPT = sorted(Path.home().glob(".pyenv/versions/3.[789].*/bin/python3"))
+ON_PATH = [found for version in ("3.7", "3.8", "3.9") if (found := shutil.which(f"python{version}"))]
+PYTHONS = [sys.executable, *map(str, KEPT or ON_PATH)]
 
 
 def runs(python: str) -> bool:
@@ -31,7 +34,7 @@ def test_the_same_version_packs_to_the_same_bytes() -> None:
     assert pack() == pack()
 
 
-@pytest.mark.parametrize("python", PYTHONS, ids=lambda p: Path(p).name)
+@pytest.mark.parametrize("python", PYTHONS, ids=lambda p: Path(p).parts[-3])
 def test_a_collected_snapshot_gives_our_own_verdicts(tmp_path: Path, python: str) -> None:
     if not runs(python):
         pytest.skip(f"{python} does not run here")

@@ -116,7 +116,7 @@ def test_several_outputs_at_once(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     done = run("check", "--json", "--html", str(page))
     assert json.loads(done.stdout)["kind"] == "report"
-    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert list(tmp_path.iterdir()) == [page]
 
 

@@ -11,11 +11,21 @@ from pathlib import Path
 import pytest
 
 from infra_doctor.errors import TargetError
-from infra_doctor.machine.forms import rooted_machine
-from infra_doctor.machine.machine import Machine
+from infra_doctor.machine.collect import Collector
+from infra_doctor.machine.forms import replayed_machine, rooted_machine
+from infra_doctor.machine.machine import CORE_ENVIRONMENT, Machine
 from infra_doctor.machine.python_env import find_all_targets, find_target, python_environment
 from infra_doctor.model.component import Target
-from tests.core.machine.pythons import PYENV, install, make_venv, pythons, says, shell_machine, site_packages
+from tests.core.machine.pythons import (
+    PYENV,
+    ShellAgent,
+    install,
+    make_venv,
+    pythons,
+    says,
+    shell_machine,
+    site_packages,
+)
 from tests.support.recipe import recipe_machine
 
 every_python = pytest.mark.parametrize("python", pythons())
@@ -101,7 +111,7 @@ def test_copied_interpreter(python: str, tmp_path: Path) -> None:
 @every_python
 def test_user_site_of_the_interpreter(python: str, tmp_path: Path) -> None:
     oracle = says(python, HOME=str(tmp_path))
-    name = Path([p for p in oracle[0] if p.endswith("lib-dynload")][0]).parent.name
+    name = Path(next(p for p in oracle[0] if p.endswith("lib-dynload"))).parent.name
     install(tmp_path / ".local/lib" / name / "site-packages", "only_mine", "1")
     agree(shell_machine(HOME=str(tmp_path)), python, oracle=says(python, HOME=str(tmp_path)))
 
@@ -111,7 +121,11 @@ def test_links_to_an_environment(venv: Path, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/py").symlink_to("../linked")
     (tmp_path / "bin/python-through").symlink_to("py/bin/python")
-    for executable in (tmp_path / "linked/bin/python3", tmp_path / "bin/py/bin/python", tmp_path / "bin/python-through"):
+    for executable in (
+        tmp_path / "linked/bin/python3",
+        tmp_path / "bin/py/bin/python",
+        tmp_path / "bin/python-through",
+    ):
         agree(shell_machine(), executable, oracle=says(executable))
 
 
@@ -211,7 +225,7 @@ def test_pth_with_a_byte_order_mark_and_foreign_bytes(venv: Path) -> None:
     assert target.sys_path[-1] == str(site / "marked")
 
 
-FINDER = '''from __future__ import annotations
+FINDER = """from __future__ import annotations
 import sys
 
 MAPPING: dict[str, str] = {mapping!r}
@@ -222,7 +236,7 @@ PATH_PLACEHOLDER = '__editable__.thing-1.0.finder' + ".__path_hook__"
 def install():
     if NAMESPACES and PATH_PLACEHOLDER not in sys.path:
         sys.path.append(PATH_PLACEHOLDER)
-'''
+"""
 
 
 @pytest.mark.parametrize("namespaces", [{}, {"space": ["/src/space"]}])
@@ -412,7 +426,9 @@ def test_rooted_machine_follows_links_inside_its_root(tmp_path: Path) -> None:
     (tmp_path / "opt/venv/bin/python").symlink_to("/usr/bin/python3")
     (tmp_path / "opt/venv/pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
     (tmp_path / "opt/venv/lib64").symlink_to("lib")
-    install(tmp_path / "opt/venv/lib/python3.12/site-packages", "torch", "2.11.0", {"torch/lib/libtorch.so": b"\x7fELF"})
+    install(
+        tmp_path / "opt/venv/lib/python3.12/site-packages", "torch", "2.11.0", {"torch/lib/libtorch.so": b"\x7fELF"}
+    )
     machine = rooted_machine(str(tmp_path))
     target, system = find_all_targets(machine)[::-1][:2]
     assert (target.prefix, target.base_prefix, target.python_version) == ("/opt/venv", "/usr", "3.12")
@@ -421,6 +437,52 @@ def test_rooted_machine_follows_links_inside_its_root(tmp_path: Path) -> None:
     library = "/opt/venv/lib/python3.12/site-packages/torch/lib/libtorch.so"
     assert held.owner_of(library) is held.distribution("Torch")
     assert held.owner_of("/opt/venv/lib/nothing.so") is None
+
+
+def everything(machine: Machine, **request: str) -> tuple[Target, object]:
+    target = find_target(machine, **request)
+    held = python_environment(machine, target)
+    return target, (held.distributions, held.shadowed, held.records, held.editable_modules)
+
+
+def furnish(venv: Path, tmp_path: Path) -> None:
+    site = site_packages(venv)
+    (tmp_path / "src").mkdir()
+    (site / "src.pth").write_text(f"{tmp_path}/src\nimport unknown_thing\n")
+    (site / "unknown_thing.py").write_text("")
+    install(tmp_path / "src", "by_path", "1", {"by_path/_c.so": b"x"})
+    install(site, "aaa", "1", {"p/x.py": b"1"})
+    install(site, "bbb", "1", {"p/x.py": b"2"})
+
+
+def test_a_replay_of_the_observations_tells_the_same(venv: Path, tmp_path: Path) -> None:
+    furnish(venv, tmp_path)
+    live = shell_machine(VIRTUAL_ENV=str(venv), HOME=str(tmp_path), PYTHONPATH="relative")
+    told = everything(live)
+    observations = [[name, list(arguments), result] for (name, *arguments), result in live.observations.items()]
+    machine = {"capabilities": list(live.capabilities)}
+    again = replayed_machine({"observations": observations, "machine": machine}, where="test")
+    assert everything(again) == told
+    assert told[0].chosen_by == "VIRTUAL_ENV"
+
+
+@pytest.mark.parametrize("python", [p for p in ("/usr/bin/python3", newest()) if Path(p).exists()])
+def test_what_the_collector_gathers_is_enough(python: str, tmp_path: Path) -> None:
+    venv = make_venv(python, tmp_path / "venv", "--system-site-packages").parent.parent
+    furnish(venv, tmp_path)
+    environ = {"VIRTUAL_ENV": str(venv), "HOME": str(tmp_path), "PATH": "/usr/bin"}
+    collector = Collector(
+        ShellAgent(environ), {"environment": list(CORE_ENVIRONMENT), "site": [], "paths": [], "commands": []}
+    )
+    collector.run([f"{venv}/bin/python"])
+    machine = {"capabilities": ["files", "environment", "kernel state", "processes"]}
+    snapshot = {"observations": list(collector.kept.values()), "machine": machine}
+    target, held = everything(replayed_machine(snapshot, where="test"))
+    live_target, live_held = everything(shell_machine(**environ))
+    assert target.sys_path == live_target.sys_path
+    assert (target.python_version, target.kind) == (live_target.python_version, "venv")
+    names = {d.name for d in held[0]}
+    assert {"aaa", "bbb"} <= names <= {d.name for d in live_held[0]}
 
 
 def test_described_machine_of_the_debian_kind() -> None:
@@ -442,7 +504,10 @@ def test_described_machine_of_the_debian_kind() -> None:
 
 
 def fedora(**files: str) -> Machine:
-    site_py = 'if ENABLE_USER_SITE and "RPM" not in os.environ:\n        PREFIXES.insert(0, "/usr/local")\n'
+    site_py = (
+        "    if ENABLE_USER_SITE and 'RPM_BUILD_ROOT' not in os.environ:\n"
+        + '        PREFIXES.insert(0, "/usr/local")\n'
+    )
     return recipe_machine(
         {
             "environment": {"PATH": "/usr/bin", "HOME": "/root"},
@@ -500,7 +565,6 @@ def test_wrong_python_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "wrapper").chmod(0o755)
     (tmp_path / "empty").mkdir()
     os.mkfifo(tmp_path / "python3")
-    (tmp_path / "python2.7").symlink_to(sys.executable if not pythons() else os.path.realpath(pythons()[0]))
     (tmp_path / "python").symlink_to("loop")
     (tmp_path / "loop").symlink_to("python")
     shutil.copy("/bin/cat", tmp_path / "python3.12")

@@ -25,6 +25,7 @@ from infra_doctor_probes.detect.cuda_toolkit import CudaEnvironment
 from infra_doctor_probes.detect.nvidia_driver import NvidiaKernelModule
 from infra_doctor_probes.detect.nvidia_gpu import NvmlSession
 from infra_doctor_probes.detect.nvml_bindings import DeprecatedPynvml, requires_pynvml
+from infra_doctor_probes.detect.symbol_versions import SymbolVersions, Unmet
 
 MODULES = (arch, distro_cuda, drv_old, glibc, nvcc_mismatch, nvml_mismatch, pynvml, torch_cpu)
 CHECKS: dict[str, Check] = {c.id: c for m in MODULES for c in m.CHECKS}
@@ -243,6 +244,14 @@ def test_glibc_floor() -> None:
     assert (bad.status, bad.title) == (Status.FAIL, "glibc 2.27 is too old for torch 2.11.0")
     assert result("GLIBC", libc, TORCH, row("glibc-floor", TORCH, libc, "compatible")).status is Status.PASS
     assert result("GLIBC", libc).status is Status.SKIP
+
+
+def test_unmet_symbol_versions_are_observed() -> None:
+    needs = Unmet(object=f"{VENV}/torch/lib/libtorch_cpu.so", library="libc.so.6", version="GLIBC_2.28")
+    bad = result("GLIBC", SymbolVersions(target=VENV, entries=("x",), unmet=(needs,), evidence=SEEN))
+    assert (bad.status, bad.confidence) == (Status.FAIL, Confidence.OBSERVED)
+    assert bad.title == "GLIBC_2.28 not found: needed by libtorch_cpu.so"
+    assert result("GLIBC", SymbolVersions(target=VENV, entries=("x",), unmet=(), evidence=SEEN)).status is Status.PASS
 
 
 # -- NVML-MISMATCH ------------------------------------------------------------------------------------------------
@@ -506,9 +515,11 @@ def test_the_package_that_cannot_compile_for_the_gpu() -> None:
         ([PACKAGE, toolkit("/usr/local/cuda-10.2", "10.2.89")], Status.PASS),
         ([PACKAGE, toolkit("/usr/local/cuda-13.0", "13.0", nvcc=False)], Status.PASS),  # nothing else could compile
         ([toolkit("/usr/lib/nvidia-cuda-toolkit", "11.5", origin="dpkg nvidia-cuda-toolkit"), CUDA_13], Status.PASS),
+        ([PACKAGE, CUDA_13, environment(CUDA_13)], Status.PASS),  # CUDA_HOME names the newer one
+        ([PACKAGE, CUDA_13, environment(PACKAGE)], Status.WARN),
         ([CUDA_13], Status.SKIP),
         ([PACKAGE, gpu(), row("gpu-toolkit", gpu(), PACKAGE, "incompatible", certain=False)], Status.PASS),
     ],
 )
-def test_the_package_alone_is_no_fault(things: list[Any], status: Status) -> None:
+def test_distro_cuda(things: list[Any], status: Status) -> None:
     assert result("DISTRO-CUDA", *things).status is status

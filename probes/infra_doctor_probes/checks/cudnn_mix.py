@@ -1,0 +1,172 @@
+"""CUDNN-MIX: the wrong cuDNN major is installed, its parts come from different copies, or it is built for another CUDA.
+
+Two copies on disk are no fault: only what the loader would take counts."""
+
+from collections.abc import Iterator
+
+from infra_doctor.plugin import (
+    Check,
+    CheckContext,
+    Component,
+    Confidence,
+    Evidence,
+    EvidenceKind,
+    Finding,
+    Severity,
+    Status,
+    numbers,
+)
+from infra_doctor_probes.detect.libraries import FrameworkImport
+from infra_doctor_probes.detect.onnxruntime import ProviderLoad
+from infra_doctor_probes.in_target import Seen, at_most_warn, nvidia_gpu, titled
+from infra_doctor_probes.loading.names import library_name
+
+
+def run(ctx: CheckContext) -> Iterator[Finding]:
+    """Wrong majors, mixed parts and other CUDA builds; else one pass, or a skip where nothing loads cuDNN."""
+    wrong = list(wrong_majors(ctx))
+    used = [c for c in ctx.by_kind("cudnn") if c.loaded_by]
+    if not wrong and not used:
+        yield CHECK.skip("nothing here loads cuDNN")
+        return
+    if nvidia_gpu(ctx) is Seen.ABSENT:
+        yield CHECK.skip("no NVIDIA GPU is there")
+        return
+    bad = [*wrong, *mixed_parts(ctx, used), *other_cuda(ctx, used)]
+    yield from bad
+    if not bad:
+        text = "; ".join(f"cuDNN {c.version or 'of unknown version'} from {c.origin}" for c in used)
+        yield CHECK.finding(
+            Status.PASS, f"whoever loads cuDNN gets a whole one: {text}", subject=[c.key for c in used],
+            severity=Severity.LOW,
+            evidence=[Evidence(kind=EvidenceKind.ELF, source=str(c.location), text=c.loaded_by[0].via) for c in used],
+        )  # fmt: skip
+
+
+def wrong_majors(ctx: CheckContext) -> Iterator[Finding]:
+    """A consumer wants libcudnn.so.M, and only other majors are on the machine."""
+    majors: dict[int, list[Component]] = {}
+    for component in ctx.by_kind("cudnn"):
+        name = library_name(str(component.attributes.get("soname") or ""))
+        if name is not None and name.major is not None:
+            majors.setdefault(name.major, []).append(component)
+    told = set()
+    wants = [(f.consumer, f.missing) for f in ctx.facts(FrameworkImport)]
+    wants += [(f.wheel, f.missing) for f in ctx.facts(ProviderLoad) if f.name == "CUDAExecutionProvider"]
+    for consumer, all_missing in wants:
+        for missing in all_missing:
+            name = library_name(missing.soname)
+            if name is None or name.kind != "cudnn" or name.major is None or name.major in majors or not majors:
+                continue
+            if (consumer, name.major) in told:
+                continue
+            told.add((consumer, name.major))
+            there = ", ".join(str(m) for m in sorted(majors))
+            yield CHECK.finding(
+                at_most_warn(nvidia_gpu(ctx)), f"{titled(ctx, consumer)} needs cuDNN {name.major}; only cuDNN {there} is here",
+                subject=(consumer,),
+                detail="cuDNN majors are not interchangeable.",
+                evidence=(
+                    Evidence(kind=EvidenceKind.ELF, source=missing.needed_by, text=f"needs {missing.soname}"),
+                    *(
+                        Evidence(kind=EvidenceKind.ELF, source=str(c.location), text=f"soname {c.attributes.get('soname')}")
+                        for found in majors.values()
+                        for c in found
+                    ),
+                ),
+                remedy=f"Install a cuDNN {name.major} for the same CUDA major beside it, or a version of"
+                f" {titled(ctx, consumer).split(' ')[0]} that is built with cuDNN {there} (ONNX Runtime: 1.19 and newer for"
+                " CUDA 12; PyTorch: 2.4 and newer).",
+            )  # fmt: skip
+
+
+def mixed_parts(ctx: CheckContext, used: list[Component]) -> Iterator[Finding]:
+    """In one import order the main library and a part have different versions."""
+    told = set()
+    for main in used:
+        for use in main.loaded_by:
+            for part in ctx.by_kind("cudnn-sub"):
+                if not any(u.consumer == use.consumer and u.order == use.order for u in part.loaded_by):
+                    continue
+                ours, theirs = numbers(main.version or "")[:3], numbers(part.version or "")[:3]
+                if folder(main) == folder(part) or (ours and ours == theirs) or (use.consumer, part.key) in told:
+                    continue
+                told.add((use.consumer, part.key))
+                known = bool(ours and theirs)
+                yield CHECK.finding(
+                    at_most_warn(nvidia_gpu(ctx)) if known else Status.WARN,
+                    f"{titled(ctx, use.consumer)} gets {main.name} {main.version or '?'} with {part.name} {part.version or '?'}",
+                    subject=(use.consumer, main.key, part.key),
+                    detail=f"In the order \"{use.order}\" the parts come from different copies"
+                    + ("." if known else ", at least one of unknown version."),
+                    confidence=Confidence.OBSERVED if known else Confidence.HEURISTIC,
+                    evidence=[
+                        Evidence(kind=EvidenceKind.ELF, source=str(c.location), text=via(c, use.consumer, use.order))
+                        for c in (main, part)
+                    ],
+                    remedy="Take the folder of the other copy out of LD_LIBRARY_PATH, or uninstall that copy; one whole cuDNN"
+                    " must be found first.",
+                )  # fmt: skip
+
+
+def other_cuda(ctx: CheckContext, used: list[Component]) -> Iterator[Finding]:
+    """libcudnn.so.9 for CUDA 12 and for CUDA 13 have one soname: whichever is found is taken."""
+    told = set()
+    for main in used:
+        major = main.attributes.get("cuda_major")
+        for use in main.loaded_by:
+            consumer = ctx.component(use.consumer)
+            wants = str(consumer.attributes.get("cuda") or "").partition(".")[0] if consumer is not None else ""
+            if not wants or major is None or wants == str(major) or (use.consumer, main.key) in told:
+                continue
+            told.add((use.consumer, main.key))
+            yield CHECK.finding(
+                Status.WARN, f"{titled(ctx, use.consumer)}, built for CUDA {wants}, gets a cuDNN for CUDA {major}",
+                subject=(use.consumer, main.key),
+                detail=f"In the order \"{use.order}\". Both builds are libcudnn.so.{(main.version or '9').partition('.')[0]};"
+                f" this one looks for the cuBLAS and NVRTC of CUDA {major}.",
+                evidence=(Evidence(kind=EvidenceKind.ELF, source=str(main.location), text=use.via),),
+                remedy=f"Install nvidia-cudnn-cu{wants} for this framework, or use builds of one CUDA major in one process.",
+            )  # fmt: skip
+
+
+def folder(component: Component) -> str:
+    """Where the copy lies."""
+    return (component.location or "").rpartition("/")[0]
+
+
+def via(component: Component, consumer: str, order: str) -> str:
+    """The loader's reason for this use."""
+    return next((u.via for u in component.loaded_by if u.consumer == consumer and u.order == order), "")
+
+
+CHECK = Check(
+    id="CUDNN-MIX",
+    title="cuDNN majors or parts are mixed",
+    explanation="""\
+cuDNN 8 and 9 are not interchangeable, nor are its parts: `libcudnn.so.9` opens `libcudnn_graph`, `libcudnn_ops`,
+`libcudnn_cnn` and others by name, and each goes through the loader's search again. With a second cuDNN on the search path
+the parts can come from different releases, which ends in *undefined symbol*, *sublibrary version mismatch* or a crash.
+
+ONNX Runtime uses cuDNN 9 from 1.18.1 (CUDA 12) and 1.19 on; its CUDA 11.8 builds of 1.19 and 1.20 use cuDNN 8. PyTorch uses
+cuDNN 9 from 2.4 on. The cuDNN 9 builds for CUDA 12 and CUDA 13 share the soname `libcudnn.so.9`, so the name alone does not
+tell them apart.""",
+    remediation="Have one cuDNN of the right major and CUDA build found first; take other copies off LD_LIBRARY_PATH.",
+    sources=(
+        "https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#requirements",
+        "https://github.com/pytorch/pytorch/issues/104591",
+        "https://github.com/pytorch/pytorch/issues/119989",
+        "https://docs.nvidia.com/deeplearning/cudnn/backend/latest/api/overview.html",
+    ),
+    run=run,
+    severity=Severity.HIGH,
+    log_signatures=(
+        r"CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH",
+        r"cuDNN version incompatibility: PyTorch was compiled\s+against",
+        r"undefined symbol: .*libcudnn_\w+\.so",
+    ),
+    explained_by=("LDPATH-SHADOW", "TORCH-ORT-CUDA", "PY-CLOBBER-NV"),
+    tags=("cudnn",),
+)
+
+CHECKS = (CHECK,)

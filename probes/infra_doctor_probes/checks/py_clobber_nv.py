@@ -1,0 +1,95 @@
+"""PY-CLOBBER-NV: two NVIDIA wheels own one library file, or one's uninstall took the other's file along.
+
+RECORD says who claims a file, sha256 says whose bytes it holds (probe python.wheels)."""
+
+from collections.abc import Iterator
+
+from infra_doctor.plugin import Check, CheckContext, Finding, Severity, Status
+from infra_doctor_probes.detect.wheels import WheelContest, WheelFilesGone
+from infra_doctor_probes.in_target import Seen, nvidia_gpu, prefix_of, titled, wheel_name
+
+
+def run(ctx: CheckContext) -> Iterator[Finding]:
+    """One finding per contested group and per wheel with missing files."""
+    contests = [
+        c for c in ctx.facts(WheelContest) if c.libraries and all(wheel_name(w).startswith("nvidia-") for w in c.wheels)
+    ]
+    gone = [f for f in ctx.facts(WheelFilesGone) if wheel_name(f.wheel).startswith("nvidia-")]
+    for contest in contests:
+        yield contested(ctx, contest)
+    for fact in gone:
+        yield files_gone(ctx, fact)
+    if contests or gone:
+        return
+    wheels = [c for c in ctx.by_kind("wheel") if c.name.startswith("nvidia-")]
+    if not wheels:
+        yield CHECK.skip("no NVIDIA wheels are installed")
+        return
+    yield CHECK.finding(
+        Status.PASS, f"each library of the {len(wheels)} NVIDIA wheels has one owner", severity=Severity.LOW,
+        evidence=wheels[0].evidence,
+    )  # fmt: skip
+
+
+def contested(ctx: CheckContext, contest: WheelContest) -> Finding:
+    """Two wheels, one file."""
+    required = dict(contest.required_by)
+    holders = {wheel for _, winners in contest.libraries for wheel in winners}
+    losers = [w for w in contest.wheels if w not in holders]
+    wronged = [w for w in losers if w in required]
+    keep = next((w for w in contest.wheels if w in required), contest.wheels[0])
+    stale = [w for w in contest.wheels if w != keep]
+    file = contest.libraries[0][0]
+    owner = ", ".join(titled(ctx, w) for w in contest.libraries[0][1]) or "neither"
+    return CHECK.finding(
+        Status.FAIL if wronged and nvidia_gpu(ctx) is Seen.PRESENT else Status.WARN,
+        f"{' and '.join(titled(ctx, w) for w in contest.wheels)} own one file: {file.rpartition('/')[2]} is that of {owner}",
+        subject=contest.wheels,
+        detail=f"{file} in {prefix_of(contest.target)}."
+        + "".join(f" {wheel_name(required[w])} requires {titled(ctx, w)} and does not get it." for w in wronged),
+        evidence=contest.evidence,
+        remedy=f"Uninstall {', '.join(wheel_name(w) for w in stale)}, then reinstall the other, because the uninstall removes the"
+        f" shared files: `pip install --force-reinstall --no-deps {pinned(ctx, keep)}`.",
+    )
+
+
+def files_gone(ctx: CheckContext, fact: WheelFilesGone) -> Finding:
+    """Installed by its metadata, without its libraries."""
+    required = f" {wheel_name(fact.required_by)} requires it." if fact.required_by else ""
+    return CHECK.finding(
+        Status.FAIL if fact.required_by else Status.WARN,
+        f"{titled(ctx, fact.wheel)} is installed, but {fact.gone[0].rpartition('/')[2]} is not there",
+        subject=(fact.wheel,),
+        detail=f"{len(fact.gone)} of {fact.listed} libraries that its RECORD lists are gone, as after the uninstall of another"
+        f" wheel with the same files.{required}",
+        evidence=fact.evidence,
+        remedy=f"Reinstall it: `pip install --force-reinstall --no-deps {pinned(ctx, fact.wheel)}`.",
+    )
+
+
+def pinned(ctx: CheckContext, key: str) -> str:
+    """`nvidia-nccl-cu12==2.27.3`."""
+    found = ctx.component(key)
+    return f"{wheel_name(key)}=={found.version}" if found is not None and found.version else wheel_name(key)
+
+
+CHECK = Check(
+    id="PY-CLOBBER-NV",
+    title="Two NVIDIA wheels own one library",
+    explanation="""\
+`nvidia-nccl-cu11`, `-cu12` and `-cu13` all install `nvidia/nccl/lib/libnccl.so.2`; other NVIDIA wheels come in such pairs
+too. The one installed last wins, and pip reports nothing. PyTorch then gets another NCCL than it was built with:
+*undefined symbol: ncclCommResume*. Removing the stale wheel deletes the file for both.""",
+    remediation="Uninstall the stale wheel, then **reinstall** the other.",
+    sources=(
+        "https://github.com/pytorch/pytorch/issues/186591",
+        "https://github.com/pytorch/pytorch/issues/119932",
+        "https://github.com/pypa/pip/issues/4625",
+    ),
+    run=run,
+    severity=Severity.HIGH,
+    log_signatures=(r"undefined symbol: nccl\w+",),
+    tags=("packages",),
+)
+
+CHECKS = (CHECK,)

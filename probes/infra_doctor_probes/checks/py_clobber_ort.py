@@ -1,0 +1,122 @@
+"""PY-CLOBBER-ORT: several distributions of ONNX Runtime write one folder; the last one installed wins, file by file.
+
+RECORD says who claims a file, sha256 says whose bytes it holds (probe python.wheels)."""
+
+from collections.abc import Iterator
+
+from infra_doctor.plugin import Check, CheckContext, Finding, Severity, Status
+from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild, WheelContest, WheelFilesGone, ort_build
+from infra_doctor_probes.in_target import Seen, device_for, prefix_of, titled, wheel_name
+
+_PROVIDER = {
+    "cuda": "CUDAExecutionProvider", "openvino": "OpenVINOExecutionProvider", "cann": "CANNExecutionProvider",
+    "rocm": "ROCMExecutionProvider", "migraphx": "MIGraphXExecutionProvider",
+}  # fmt: skip
+
+
+def run(ctx: CheckContext) -> Iterator[Finding]:
+    """One finding per environment with ONNX Runtime."""
+    gone = [f for f in ctx.facts(WheelFilesGone) if wheel_name(f.wheel).startswith("onnxruntime")]
+    builds = ctx.facts(OnnxRuntimeBuild)
+    for fact in gone:
+        if not any(b.target == fact.target and len(b.distributions) > 1 for b in builds):
+            yield files_gone(ctx, fact)
+    for build in builds:
+        if len(build.distributions) > 1:
+            yield several(ctx, build)
+        elif not any(f.target == build.target for f in gone):
+            yield CHECK.finding(
+                Status.PASS, f"{titled(ctx, build.wheel)} alone owns onnxruntime in {prefix_of(build.target)}",
+                subject=(build.wheel,), severity=Severity.LOW, evidence=build.evidence,
+            )  # fmt: skip
+    if not builds and not gone:
+        yield CHECK.skip("no ONNX Runtime is installed")
+
+
+def several(ctx: CheckContext, build: OnnxRuntimeBuild) -> Finding:
+    """More than one distribution."""
+    contest = next(
+        (c for c in ctx.facts(WheelContest) if c.target == build.target and set(c.wheels) <= set(build.distributions)),
+        None,
+    )
+    names = [titled(ctx, key) for key in build.distributions]
+    lost = [
+        key
+        for key in build.distributions
+        if key != build.wheel and device_for(ctx, _PROVIDER.get(ort_build(wheel_name(key)), "")) is Seen.PRESENT
+        and _PROVIDER.get(ort_build(wheel_name(key))) not in build.providers
+    ]  # fmt: skip
+    counts = ""
+    if contest is not None:
+        won = ", ".join(f"{wheel_name(key)} {count}" for key, count in contest.won)
+        rest = "".join(
+            f", {word} {count}"
+            for word, count in (
+                ("gone", contest.missing),
+                ("nobody's", contest.changed),
+                ("not read", contest.not_read),
+            )
+            if count
+        )
+        counts = f" Of {contest.files} contested files: {won}{rest}."
+    target = prefix_of(build.target)
+    wanted = (
+        lost[0] if lost else next((k for k in build.distributions if ort_build(wheel_name(k)) != "cpu"), build.wheel)
+    )
+    found = ctx.component(wanted)
+    keep = f"{wheel_name(wanted)}=={found.version}" if found is not None and found.version else wheel_name(wanted)
+    all_names = " ".join(wheel_name(k) for k in build.distributions)
+    return CHECK.finding(
+        Status.FAIL if lost else Status.WARN,
+        f"{len(names)} ONNX Runtime distributions in {target}: imports get {titled(ctx, build.wheel)}"
+        + (f", not {titled(ctx, lost[0])}" if lost else ""),
+        subject=build.distributions,
+        detail=f"{', '.join(names)} write the same folder; the last one installed wins.{counts} Uninstalling one of them breaks"
+        " the others.",
+        evidence=(*build.evidence, *(contest.evidence if contest is not None else ())),
+        remedy=f"Uninstall all of them, then install the one wanted: `pip uninstall {all_names}`, then `pip install {keep}`"
+        " (in that order; without the second step there is none).",
+    )
+
+
+def files_gone(ctx: CheckContext, fact: WheelFilesGone) -> Finding:
+    """An uninstall of another distribution took the files along."""
+    found = ctx.component(fact.wheel)
+    name = wheel_name(fact.wheel)
+    keep = f"{name}=={found.version}" if found is not None and found.version else name
+    return CHECK.finding(
+        Status.FAIL,
+        f"{titled(ctx, fact.wheel)} is installed, but {len(fact.gone)} of its {fact.listed} libraries are gone",
+        subject=(fact.wheel,),
+        detail="Uninstalling another ONNX Runtime distribution removes the files that both claim.",
+        evidence=fact.evidence,
+        remedy=f"Reinstall it: `pip install --force-reinstall --no-deps {keep}`.",
+    )
+
+
+CHECK = Check(
+    id="PY-CLOBBER-ORT",
+    title="Several ONNX Runtime distributions own one folder",
+    explanation="""\
+onnxruntime, onnxruntime-gpu, onnxruntime-openvino, onnxruntime-cann and others all install the Python package
+`onnxruntime`. pip treats them as unrelated: the one installed last overwrites the others' files, and nothing is reported.
+Packages that depend on plain `onnxruntime` pull it in beside onnxruntime-gpu, and the GPU is gone. Uninstalling one of them
+deletes files of the other.
+
+infra-doctor compares the digests in each RECORD with the files, so it can say whose bytes are on disk.""",
+    remediation="Uninstall **all** ONNX Runtime distributions, then install the one wanted.",
+    sources=(
+        "https://github.com/microsoft/onnxruntime/issues/26996",
+        "https://github.com/microsoft/onnxruntime/issues/10685",
+        "https://github.com/pypa/pip/issues/4625",
+    ),
+    run=run,
+    severity=Severity.HIGH,
+    log_signatures=(
+        r"Specified provider 'CUDAExecutionProvider' is not in available provider names",
+        r"multiple onnxruntime packages are installed to the same location",
+    ),
+    tags=("onnxruntime", "packages"),
+)
+
+CHECKS = (CHECK,)
