@@ -132,7 +132,7 @@ class Collector:
             self.prefix(prefix)
         for path in environ.get("PYTHONPATH", "").split(":"):
             if path.startswith("/"):
-                self.site(posixpath.normpath(path))
+                self.site(posixpath.normpath(path), own=False)
 
     def prefix(self, prefix):
         if not prefix.startswith("/"):
@@ -153,8 +153,8 @@ class Collector:
                     for site in ("site-packages", "dist-packages"):
                         self.site(posixpath.join(home, site))
 
-    def site(self, path):
-        """One directory that holds distributions."""
+    def site(self, path, own=True):
+        """One directory that holds distributions; where it is a site directory of its own, what its .pth files name."""
         self.chain(path)
         if not isinstance(self.ask("list", path), list) or ("records", json.dumps([[path]])) in self.kept:
             return
@@ -163,9 +163,9 @@ class Collector:
         for name, _ in self.folder(path):
             if name.endswith((".pth", ".egg-link")) or (name.startswith("__editable__") and name.endswith(".py")):
                 text = self.ask("read", posixpath.join(path, name), READ_BYTES)
-                for line in text.get("text", "").splitlines() if name.endswith(".pth") and text else ():
+                for line in text.get("text", "").splitlines() if own and name.endswith(".pth") and text else ():
                     if line.strip() and not line.startswith(("#", "import ", "import\t")):
-                        self.site(posixpath.normpath(posixpath.join(path, line.rstrip())))
+                        self.site(posixpath.normpath(posixpath.join(path, line.rstrip())), own=False)
         for pattern in self.plan["site"]:
             for found in self.glob(posixpath.join(path, pattern)):
                 self.take(found)

@@ -16,6 +16,7 @@ from infra_doctor.plugin import (
 )
 
 Rows = tuple[Compatibility, ...]
+SHOWN = 4  # names in a title
 
 
 def label(context: CheckContext, key: str) -> str:
@@ -81,7 +82,7 @@ def findings(
     if unknown:
         yield check.finding(
             Status.UNKNOWN,
-            "cannot be judged: " + ", ".join(dict.fromkeys(_pair(context, r) for r in unknown)),
+            "cannot be judged: " + listed(_pair(context, r) for r in unknown),
             subject=subject_of(unknown),
             detail=" ".join(dict.fromkeys(filter(None, (r.detail for r in unknown)))),
             evidence=evidence_of(context, unknown),
@@ -103,14 +104,19 @@ def _pair(context: CheckContext, row: Compatibility) -> str:
 
 
 def named(context: CheckContext, rows: Rows, kind: str) -> str:
-    """The components of one kind in these rows by name and version, each once: "torch 2.11.0, onnxruntime-gpu 1.27.0"."""
-    keys = subject_of(rows)
-    found = [key for key in keys if (c := context.component(key)) is not None and c.kind == kind]
-    return ", ".join(dict.fromkeys(label(context, key) for key in found))
+    """The components of one kind in these rows by name and version: "torch 2.11.0, onnxruntime-gpu 1.27.0"."""
+    found = [key for key in subject_of(rows) if (c := context.component(key)) is not None and c.kind == kind]
+    return listed(label(context, key) for key in found)
 
 
 def others(context: CheckContext, rows: Rows, *kinds: str) -> str:
     """The sides of these rows that are of none of these kinds, by name and version."""
-    keys = subject_of(rows)
-    found = [key for key in keys if (c := context.component(key)) is None or c.kind not in kinds]
-    return ", ".join(dict.fromkeys(label(context, key) for key in found))
+    found = [key for key in subject_of(rows) if (c := context.component(key)) is None or c.kind not in kinds]
+    return listed(label(context, key) for key in found)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names, each once; the first four of many."""
+    unique = tuple(dict.fromkeys(names))
+    more = len(unique) - SHOWN
+    return ", ".join(unique) if more <= 1 else f"{', '.join(unique[:SHOWN])} and {more} more"

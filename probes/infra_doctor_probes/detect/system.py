@@ -293,7 +293,8 @@ PROBES = (
         run=run,
         environment=("KUBERNETES_SERVICE_HOST",),
         collect=(
-            "/etc/os-release", "/usr/lib/os-release", "/lib*/libc.so.6", "/lib/*-linux-gnu/libc.so.6", "/.dockerenv", "/run/.containerenv", "/run/systemd/container",
+            "/etc/os-release", "/usr/lib/os-release", "/lib*/libc.so.6", "/lib/*-linux-gnu/libc.so.6",
+            "/.dockerenv", "/run/.containerenv", "/run/systemd/container",
             "/proc/sys/kernel/osrelease", "/proc/1/cgroup", "/proc/cpuinfo", "/proc/meminfo",
             "/sys/class/dmi/id/sys_vendor", "/sys/class/dmi/id/product_name", "/sys/fs/cgroup/memory.max",
         ),

@@ -52,7 +52,7 @@ def render(report: Report, options: dict[str, Any]) -> str:
     style, script = _asset("style.css"), _asset("script.js")
     columns, rows = matrix(report)
     anchors = _anchors(report)
-    return _environment().get_template("report.html.j2").render(
+    page = _environment().get_template("report.html.j2").render(
         report=report,
         verdict=headline(report),
         causes=causes(report),
@@ -82,6 +82,7 @@ def _policy(style: str, script: str) -> str:
         f"default-src 'none'; script-src '{_source_hash(script)}'; style-src '{_source_hash(style)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
+    return page.lstrip()
 
 
 def _source_hash(text: str) -> str:

@@ -4,8 +4,8 @@ import fcntl
 import os
 import pty
 import select
-import signal
 import struct
+import subprocess
 import sys
 import termios
 from collections.abc import Iterator
@@ -40,21 +40,28 @@ ENDED = b"\x1b[?1049l"  # the terminal's own screen is back
 
 
 @contextmanager
-def terminal(*argv: str, **environment: str) -> Iterator[tuple[int, int]]:
-    """The script on a pseudo-terminal of 80x24: process id and file descriptor."""
-    pid, fd = pty.fork()
-    if pid == 0:
-        kept = {k: v for k, v in os.environ.items() if k not in {"CI", "NO_COLOR", "PYTHONIOENCODING"}}
-        root = str(Path(__file__).parents[3])
-        env = {**kept, "TERM": "xterm-256color", "PYTHONPATH": root, **environment}
-        if "silent" in argv:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        os.execve(sys.executable, [sys.executable, "-c", SCRIPT, *argv], env)
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+def terminal(*argv: str, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The script on a pseudo-terminal of 80x24: the process and our end."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    kept = {k: v for k, v in os.environ.items() if k not in {"CI", "NO_COLOR", "PYTHONIOENCODING", "COLUMNS", "LINES"}}
+    env = {**kept, "TERM": "xterm-256color", "PYTHONPATH": str(Path(__file__).parents[3]), **environment}
+    stderr = subprocess.DEVNULL if "silent" in argv else theirs
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *argv],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=stderr,
+        env=env,
+        start_new_session=True,
+    )
+    os.close(theirs)
     try:
-        yield pid, fd
+        yield process, ours
     finally:
-        os.close(fd)
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def read_until(fd: int, needle: bytes) -> bytes:
@@ -71,12 +78,8 @@ def read_until(fd: int, needle: bytes) -> bytes:
     return seen
 
 
-def exit_code(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def test_shows_the_verdict_and_leaves_at_once_though_the_run_hangs() -> None:
-    with terminal() as (pid, fd):
+    with terminal() as (process, fd):
         seen = read_until(fd, b"does not fit together")
         assert "✖ FAIL".encode() in seen
         assert b"owned\x07" not in seen
@@ -85,11 +88,11 @@ def test_shows_the_verdict_and_leaves_at_once_though_the_run_hangs() -> None:
         rest = read_until(fd, b"code 0")
         assert ENDED in rest
         assert b"code 0" in rest
-        assert exit_code(pid) == 0
+        assert process.wait(30) == 0
 
 
 def test_a_terminal_without_utf8_gets_ascii_alone() -> None:
-    with terminal(PYTHONIOENCODING="latin-1") as (pid, fd):
+    with terminal(PYTHONIOENCODING="latin-1") as (process, fd):
         seen = read_until(fd, b"does not fit together")
         os.write(fd, b"2")
         seen += read_until(fd, b"INCOMPATIBLE")
@@ -97,33 +100,33 @@ def test_a_terminal_without_utf8_gets_ascii_alone() -> None:
         assert seen.isascii()
         os.write(fd, b"q")
         read_until(fd, b"code 0")
-        assert exit_code(pid) == 0
+        assert process.wait(30) == 0
 
 
 def test_a_redirected_standard_error_hides_nothing() -> None:
-    with terminal("silent") as (pid, fd):
+    with terminal("silent") as (process, fd):
         assert b"does not fit together" in read_until(fd, b"does not fit together")
         os.write(fd, b"q")
         read_until(fd, b"code 0")
-        assert exit_code(pid) == 0
+        assert process.wait(30) == 0
 
 
 def test_ended_by_a_signal_the_terminal_is_restored() -> None:
-    with terminal() as (pid, fd):
+    with terminal() as (process, fd):
         read_until(fd, b"does not fit together")
-        os.kill(pid, signal.SIGTERM)
+        process.terminate()
         assert ENDED in read_until(fd, b"code 143")
-        assert exit_code(pid) == 143
+        assert process.wait(30) == 143
 
 
 def test_a_fault_of_the_dashboard_is_a_sentence() -> None:
-    with terminal("fault") as (pid, fd):
+    with terminal("fault") as (process, fd):
         read_until(fd, b"does not fit together")
         os.write(fd, b"?")
         rest = read_until(fd, b"code 4")
         assert b"a fault of our own: ZeroDivisionError" in rest
         assert b"Traceback" not in rest
-        assert exit_code(pid) == 4
+        assert process.wait(30) == 4
 
 
 @pytest.mark.parametrize("text", ["✖ FAIL │ ▸ └ ⏎", "漢字 x", "é ¶ ▇ …", "plain"])

@@ -196,6 +196,15 @@ def test_one_finding_per_target_and_no_pass_beside_it() -> None:
     assert {f.subject for f in found} == {(TORCH.key, "driver:nvidia"), (other.key, "driver:nvidia")}
 
 
+def test_a_title_names_a_few_of_many() -> None:
+    many = [wheel(f"package{n}", "1.0", cuda="13.0") for n in range(9)]
+    finding = result(
+        "DRV-OLD", driver(), *many, *[row("cuda-driver-family", w, driver(), "incompatible") for w in many]
+    )
+    assert finding.title.endswith("package0 1.0, package1 1.0, package2 1.0, package3 1.0 and 5 more")
+    assert len(finding.subject) == 10
+
+
 def test_eight_equal_gpus_are_one_finding() -> None:
     gpus = [gpu(i, "NVIDIA GeForce RTX 5090", "12.0") for i in range(8)]
     old = wheel("torch", "2.6.0+cu124", build="cuda", cuda="12.4")
