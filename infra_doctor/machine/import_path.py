@@ -26,7 +26,7 @@ HARMLESS_BEGINNINGS = (
     'import os, sys;exec(\'if "COV_CORE_SOURCE" in os.environ:',  # pytest-cov
     "import _editable_impl_",  # the `editables` finder of hatchling and pdm: maps modules, adds no path
 )
-_SETUPTOOLS_FINDER = re.compile(r"import (__editable___\w+_finder); ?\1\.install\(\)")
+_SETUPTOOLS_FINDER = r"import (__editable___\w+_finder); ?\1\.install\(\)"
 _DISTRIBUTION_ENDINGS = (".dist-info", ".egg-info", ".egg-link")
 
 
@@ -192,7 +192,7 @@ class _Builder:
                 self.add(entry)
 
     def _known_import(self, folder: str, line: str) -> bool:
-        match = _SETUPTOOLS_FINDER.fullmatch(line)
+        match = re.fullmatch(_SETUPTOOLS_FINDER, line)
         if match is None:
             return line in HARMLESS_LINES or line.startswith(HARMLESS_BEGINNINGS)
         finder = read_finder(self.machine, posixpath.join(folder, match.group(1) + ".py"))

@@ -17,8 +17,7 @@ LINK_CAP = 40
 GIVE_PYTHON = "Give the interpreter or its environment's directory: --python /path/to/venv"
 
 _NAME = re.compile(r"(python|pypy)(\d+\.\d+|\d+)?(t?)d?(?:-\w+)?")
-_LIBRARY = re.compile(r"lib(?:python|pypy)(\d+\.\d+)(t?)d?(?:-c)?\.so")
-_VERSION = re.compile(r"(\d+\.\d+)(?:\.\d+)?\w*")
+_LIBRARY = r"lib(?:python|pypy)(\d+\.\d+)(t?)d?(?:-c)?\.so"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,9 +169,9 @@ def _identity(machine: Machine, executable: str, chain: list[str], config: Mappi
             return _python3(executable, implementation, name.group(2), name.group(3))
     elf = machine.elf(executable, quiet=True)
     for needed in elf.needed if elf else ():
-        if library := _LIBRARY.match(needed):
+        if library := re.match(_LIBRARY, needed):
             return _python3(executable, implementation, library.group(1), library.group(2))
-    if version := _VERSION.match(config.get("version") or config.get("version_info") or ""):
+    if version := re.match(r"(\d+\.\d+)\b", config.get("version") or config.get("version_info") or ""):
         return _python3(executable, implementation, version.group(1), "")
     beside = set()
     for folder in dict.fromkeys((posixpath.dirname(chain[-1]), posixpath.dirname(executable))):

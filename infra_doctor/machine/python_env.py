@@ -4,7 +4,6 @@ import posixpath
 from dataclasses import dataclass
 from functools import cached_property
 
-from infra_doctor.machine.all_targets import find_all_targets as find_all_targets
 from infra_doctor.machine.import_path import read_finder
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.target import find_target as find_target
@@ -45,6 +44,13 @@ class PythonEnvironment:
     def owner_of(self, path: str) -> Distribution | None:
         """The distribution whose RECORD lists this shared object."""
         return self._owners.get(posixpath.normpath(path))
+
+
+def find_all_targets(machine: Machine) -> tuple[Target, ...]:
+    """All Python environments that can be found by files, the active one first."""
+    from infra_doctor.machine.all_targets import find_all_targets as search  # the default run has no need of it
+
+    return search(machine)
 
 
 def python_environment(machine: Machine, target: Target) -> PythonEnvironment:

@@ -68,6 +68,7 @@ def _owner(
     machine: Machine, path: str, real: str, name: LibraryName | None, environments: tuple[PythonEnvironment, ...]
 ) -> tuple[str, str | None, Target | None, list[Evidence]]:
     """(origin, version, target, evidence)."""
+    version: str | None
     for environment in environments:
         owner = environment.owner_of(path) or environment.owner_of(real)
         if owner is not None:
@@ -81,8 +82,8 @@ def _owner(
             return "unowned", None, target, []
         prefix = target.prefix
         if real.startswith(prefix + "/") and machine.is_dir(prefix + "/conda-meta"):
-            package, conda_version, record = _conda_package(machine, prefix, name)
-            return f"conda {package}".strip(), conda_version, target, record
+            package, version, record = _conda_package(machine, prefix, name)
+            return f"conda {package}".strip(), version, target, record
     match = re.match(r"(.*/cuda[^/]*)/(?:targets/[^/]+/lib|lib64|lib|extras/CUPTI/lib64)/", real)
     if match:
         return f"toolkit {match.group(1)}", None, None, []

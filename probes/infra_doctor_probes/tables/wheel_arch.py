@@ -65,9 +65,7 @@ def torch_row(ctx: CheckContext, torch: Component, tag: str, gpu: Component) -> 
     if row is None or not row["sm_archs"]:
         why = why_no_row(torch, tag, platform)
         detail = f"{why}, so whether it has code for {gpu.name} (compute capability {cc}) is not known."
-        return pair(
-            gpu.key, torch.key, WHEEL, Verdict.UNKNOWN, detail, source=PYTORCH, certain=row is None or row.certain
-        )
+        return pair(gpu.key, torch.key, WHEEL, Verdict.UNKNOWN, detail, source=PYTORCH)
     verdict, reason = runs_on(row["sm_archs"], capability(gpu) or (0, 0), torch, ctx.component("driver:nvidia"))
     detail = (
         f"{label(torch)} ({tag}) has code for {row['sm_archs']}: {reason} for {gpu.name} (compute capability {cc})."

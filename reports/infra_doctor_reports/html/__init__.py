@@ -52,28 +52,33 @@ def render(report: Report, options: dict[str, Any]) -> str:
     style, script = _asset("style.css"), _asset("script.js")
     columns, rows = matrix(report)
     anchors = _anchors(report)
-    page = _environment().get_template("report.html.j2").render(
-        report=report,
-        verdict=headline(report),
-        causes=causes(report),
-        passed=passed(report),
-        skipped=skipped(report),
-        waived=waived(report),
-        blind=blind_probes(report),
-        machine_stack=machine_stack(report),
-        target_stacks=[(target, target_stack(report, target)) for target in report.targets],
-        kinds=by_kind(report),
-        names=labels(report),
-        columns=columns,
-        rows=rows,
-        anchors=anchors,
-        finding_anchors=_finding_anchors(report),
-        privacy=privacy(report.machine.identified),
-        style=Markup(style),  # noqa: S704  our own files
-        script=Markup(script),  # noqa: S704
-        policy=_policy(style, script),
-        data=Markup(_inline_json(encode_json(report, indent=0))),  # noqa: S704  escaped by _inline_json
-    )  # fmt: skip
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            verdict=headline(report),
+            causes=causes(report),
+            passed=passed(report),
+            skipped=skipped(report),
+            waived=waived(report),
+            blind=blind_probes(report),
+            machine_stack=machine_stack(report),
+            target_stacks=[(target, target_stack(report, target)) for target in report.targets],
+            kinds=by_kind(report),
+            names=labels(report),
+            columns=columns,
+            rows=rows,
+            anchors=anchors,
+            finding_anchors=_finding_anchors(report),
+            privacy=privacy(report.machine.identified),
+            style=Markup(style),  # noqa: S704  our own files
+            script=Markup(script),  # noqa: S704
+            policy=_policy(style, script),
+            data=Markup(_inline_json(encode_json(report, indent=0))),  # noqa: S704  escaped by _inline_json
+        )
+    )
+    return page.lstrip()
 
 
 def _policy(style: str, script: str) -> str:
@@ -82,7 +87,6 @@ def _policy(style: str, script: str) -> str:
         f"default-src 'none'; script-src '{_source_hash(script)}'; style-src '{_source_hash(style)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    return page.lstrip()
 
 
 def _source_hash(text: str) -> str:

@@ -514,6 +514,7 @@ async def test_without_an_accelerator_the_reasons_are_given(size: tuple[int, int
         assert "No accelerator device was found." in text(app, "#verdict")
         assert "dcmi: no libdcmi.so on the loader path" in detail(app)
         assert "nvml: the child did not answer in 5 s" in detail(app)
+        assert "2 probes looked and reported no device" in detail(app)
         await pilot.press("2", *"jjjj")
         await pilot.pause()
         assert "No accelerator found" in selected(app)
