@@ -771,7 +771,7 @@ class RecordScan:
             try:
                 for lines in self.record_lines(site_dir, name):
                     count += len(lines)
-                    self.first_pass(record_rows(lines), site_dir, names, index, owners, shared)
+                    self.first_pass(record_paths(lines), site_dir, names, index, owners, shared)
             except (OSError, ValueError) as error:
                 self.failed(site_dir, name, error)
                 continue
@@ -808,9 +808,8 @@ class RecordScan:
                 if not block:
                     return
 
-    def first_pass(self, rows, site_dir, names, index, owners, shared):
+    def first_pass(self, paths, site_dir, names, index, owners, shared):
         """Take note of each path, and of those that an earlier distribution lists too."""
-        paths = [path for path, _, _ in rows]
         for path in [path for path in paths if b".so" in path]:
             if is_library(path):
                 full = posixpath.normpath(posixpath.join(site_dir, path.decode("utf-8", "replace")))
@@ -914,19 +913,21 @@ class RecordScan:
         }
 
 
+def record_paths(lines):
+    """The paths of record_rows, in half the time where nothing is quoted."""
+    text = b"\n" + b"\n".join(lines)
+    if b'"' in text or b"\n./" in text or text.count(b",") != 2 * len(lines):
+        return [row[0] for row in record_rows(lines)]
+    return [line[: line.find(b",")] for line in lines if b"__pycache__/" not in line]
+
+
 def record_rows(lines):
     """[[path, digest, size], ...] without byte code, which no installer gives a digest. Digest and size hold no comma,
     so the csv quoting matters for the path alone."""
     rows = [line.rsplit(b",", 2) for line in lines if b"__pycache__/" not in line]
-    plain = True
-    for row in rows:
-        if len(row) != 3:
-            raise ValueError("a line that is not path, digest, size")
-        if row[0][:1] in b'"/.':
-            plain = False
-    if plain:
-        return rows
-    for row in rows:
+    if set(map(len, rows)) - {3}:
+        raise ValueError("a line that is not path, digest, size")
+    for row in [row for row in rows if row[0] < b"0"]:  # quotes and dots come before digits and letters
         if row[0][:1] == b'"':
             row[0] = row[0][1:-1].replace(b'""', b'"')
         if row[0].startswith(b"./"):

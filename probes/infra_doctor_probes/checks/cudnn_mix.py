@@ -81,32 +81,45 @@ def wrong_majors(ctx: CheckContext) -> Iterator[Finding]:
 
 
 def mixed_parts(ctx: CheckContext, used: list[Component]) -> Iterator[Finding]:
-    """In one import order the main library and a part have different versions."""
-    told = set()
+    """In one import order the main library and its parts have different versions."""
     for main in used:
-        for use in main.loaded_by:
-            for part in ctx.by_kind("cudnn-sub"):
-                if not any(u.consumer == use.consumer and u.order == use.order for u in part.loaded_by):
-                    continue
-                ours, theirs = numbers(main.version or "")[:3], numbers(part.version or "")[:3]
-                if folder(main) == folder(part) or (ours and ours == theirs) or (use.consumer, part.key) in told:
-                    continue
-                told.add((use.consumer, part.key))
-                known = bool(ours and theirs)
-                yield CHECK.finding(
-                    at_most_warn(nvidia_gpu(ctx)) if known else Status.WARN,
-                    f"{titled(ctx, use.consumer)} gets {main.name} {main.version or '?'} with {part.name} {part.version or '?'}",
-                    subject=(use.consumer, main.key, part.key),
-                    detail=f"In the order \"{use.order}\" the parts come from different copies"
-                    + ("." if known else ", at least one of unknown version."),
-                    confidence=Confidence.OBSERVED if known else Confidence.HEURISTIC,
-                    evidence=[
-                        Evidence(kind=EvidenceKind.ELF, source=str(c.location), text=via(c, use.consumer, use.order))
-                        for c in (main, part)
-                    ],
-                    remedy="Take the folder of the other copy out of LD_LIBRARY_PATH, or uninstall that copy; one whole cuDNN"
-                    " must be found first.",
-                )  # fmt: skip
+        for consumer in dict.fromkeys(use.consumer for use in main.loaded_by):
+            mixed = {
+                part.key: (part, order)
+                for order in [use.order for use in main.loaded_by if use.consumer == consumer]
+                for part in ctx.by_kind("cudnn-sub")
+                if any(u.consumer == consumer and u.order == order for u in part.loaded_by)
+                and not same_copy(main, part)
+            }
+            if mixed:
+                yield mixed_finding(ctx, consumer, main, list(mixed.values()))
+
+
+def same_copy(main: Component, part: Component) -> bool:
+    """One folder, or one version."""
+    ours, theirs = numbers(main.version or "")[:3], numbers(part.version or "")[:3]
+    return folder(main) == folder(part) or bool(ours and ours == theirs)
+
+
+def mixed_finding(ctx: CheckContext, consumer: str, main: Component, mixed: list[tuple[Component, str]]) -> Finding:
+    """One consumer, one main library, parts of another copy."""
+    known = bool(main.version) and all(part.version for part, _ in mixed)
+    part, order = mixed[0]
+    more = f" and {len(mixed) - 1} more parts" if len(mixed) > 1 else ""
+    return CHECK.finding(
+        at_most_warn(nvidia_gpu(ctx)) if known else Status.WARN,
+        f"{titled(ctx, consumer)} gets {main.name} {main.version or '?'} with {part.name} {part.version or '?'}{more}",
+        subject=(consumer, main.key, *(p.key for p, _ in mixed)),
+        detail=f'In the order "{order}" the parts come from another copy'
+        + ("." if known else ", at least one of unknown version."),
+        confidence=Confidence.OBSERVED if known else Confidence.HEURISTIC,
+        evidence=[
+            Evidence(kind=EvidenceKind.ELF, source=str(c.location), text=via(c, consumer, o))
+            for c, o in ((main, order), *mixed)
+        ],
+        remedy="Take the folder of the other copy out of LD_LIBRARY_PATH, or uninstall that copy; one whole cuDNN must be"
+        " found first.",
+    )
 
 
 def other_cuda(ctx: CheckContext, used: list[Component]) -> Iterator[Finding]:

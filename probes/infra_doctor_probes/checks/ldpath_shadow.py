@@ -3,6 +3,7 @@
 Each import order is played twice, with and without the variable; only a copy of another version is a finding."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from infra_doctor.plugin import (
     Check,
@@ -29,48 +30,69 @@ def run(ctx: CheckContext) -> Iterator[Finding]:
     if setting is None:
         yield CHECK.skip("LD_LIBRARY_PATH is not set, or nothing here is built for CUDA")
         return
-    effects: dict[tuple[str, str, str], list[LibraryPathEffect]] = {}
+    shadows: dict[str, list[Shadow]] = {}
     for effect in ctx.facts(LibraryPathEffect):
-        effects.setdefault((effect.consumer, effect.taken, effect.instead_of), []).append(effect)
-    found = False
-    for (consumer, taken_key, instead_key), same in effects.items():
-        taken, instead = ctx.component(taken_key), ctx.component(instead_key)
-        if taken is None or instead is None or not (instead.origin or "").startswith(("wheel ", "conda")):
-            continue
-        if taken.version and instead.version and numbers(taken.version)[:3] == numbers(instead.version)[:3]:
-            continue
-        found = True
-        yield shadow(ctx, consumer, taken, instead, same)
-    if not found:
+        found = shadow(ctx, effect)
+        if found is not None:
+            shadows.setdefault(effect.consumer, []).append(found)
+    for consumer, hidden in shadows.items():
+        yield finding(ctx, consumer, hidden)
+    if not shadows:
+        why = "An RPATH, or a library opened by its path, wins over it." if not ctx.facts(LibraryPathEffect) else ""
         yield CHECK.finding(
             Status.PASS, "LD_LIBRARY_PATH changes no library of another version for PyTorch or ONNX Runtime",
-            subject=(), severity=Severity.LOW, evidence=setting.evidence,
-            detail="An RPATH, or a library opened by its path, wins over it." if not effects else "",
+            severity=Severity.LOW, evidence=setting.evidence, detail=why,
         )  # fmt: skip
 
 
-def shadow(
-    ctx: CheckContext, consumer: str, taken: Component, instead: Component, effects: list[LibraryPathEffect]
-) -> Finding:
-    """One library that another copy hides."""
-    older = bool(taken.version and instead.version and numbers(taken.version) < numbers(instead.version))
-    breaks = older and taken.kind in _MUST_NOT_BE_OLDER
-    status = Status.FAIL if breaks and nvidia_gpu(ctx) is Seen.PRESENT else Status.WARN
-    relation = "an older" if older else "another" if taken.version and instead.version else "another, not comparable,"
-    name = titled(ctx, consumer)
-    orders = ", ".join(f'"{e.order}"' for e in effects)
-    folder = (taken.location or "").rpartition("/")[0]
+@dataclass(frozen=True, kw_only=True)
+class Shadow:
+    """One copy that hides another in one import order."""
+
+    effect: LibraryPathEffect
+    taken: Component
+    instead: Component
+
+    @property
+    def older(self) -> bool:
+        """Whether the copy that is taken is the older one."""
+        ours, theirs = numbers(self.taken.version or ""), numbers(self.instead.version or "")
+        return bool(ours and theirs) and ours < theirs
+
+    @property
+    def text(self) -> str:
+        """`libcudnn 9.1.0 instead of 9.19.0.56`."""
+        return f"{self.taken.name} {self.taken.version or '?'} instead of {self.instead.version or '?'}"
+
+
+def shadow(ctx: CheckContext, effect: LibraryPathEffect) -> Shadow | None:
+    """None where the environment did not bring the hidden copy, or where both are of one version."""
+    taken, instead = ctx.component(effect.taken), ctx.component(effect.instead_of)
+    if taken is None or instead is None or not (instead.origin or "").startswith(("wheel ", "conda")):
+        return None
+    if taken.version and instead.version and numbers(taken.version)[:3] == numbers(instead.version)[:3]:
+        return None
+    return Shadow(effect=effect, taken=taken, instead=instead)
+
+
+def finding(ctx: CheckContext, consumer: str, shadows: list[Shadow]) -> Finding:
+    """All that LD_LIBRARY_PATH hides from one framework."""
+    breaks = any(s.older and s.taken.kind in _MUST_NOT_BE_OLDER for s in shadows)
+    first = next((s for s in shadows if s.older and s.taken.kind in _MUST_NOT_BE_OLDER), shadows[0])
+    copies = {s.taken.key: s for s in reversed(shadows)}
+    more = f" and {len(copies) - 1} more" if len(copies) > 1 else ""
+    folders = ", ".join(dict.fromkeys((s.taken.location or "").rpartition("/")[0] for s in shadows))
+    orders = ", ".join(dict.fromkeys(f'"{s.effect.order}"' for s in shadows))
     return CHECK.finding(
-        status,
-        f"LD_LIBRARY_PATH gives {name} {relation} {taken.name}: {taken.version or '?'} instead of {instead.version or '?'}",
-        subject=(consumer, taken.key, instead.key),
-        detail=f"In the import orders {orders}: {taken.location} ({taken.origin}) hides {instead.location} ({instead.origin}).",
-        evidence=(
-            *effects[0].evidence,
-            Evidence(kind=EvidenceKind.DERIVED, source="versions", text=f"{taken.version} against {instead.version}"),
-        ),
-        remedy=f"Take {folder} out of LD_LIBRARY_PATH for programs of this environment (or unset it): the environment brings"
-        " its own copy and finds it.",
+        Status.FAIL if breaks and nvidia_gpu(ctx) is Seen.PRESENT else Status.WARN,
+        f"LD_LIBRARY_PATH gives {titled(ctx, consumer)} {first.text}{more}",
+        subject=(consumer, *copies),
+        detail=f"In the import orders {orders}, {folders} hides the environment's own copies: "
+        + "; ".join(dict.fromkeys(s.text for s in shadows))
+        + ".",
+        evidence=tuple(dict.fromkeys(e for s in copies.values() for e in s.effect.evidence)),
+        remedy=f"Take {folders} out of LD_LIBRARY_PATH for programs of this environment (or unset it): the environment brings"
+        " its own copies and finds them.",
     )
 
 

@@ -117,8 +117,9 @@ def import_torch(process: Process, consumer: str, torch: TorchFiles) -> bool | N
         return None
     if opened.object is not None:
         if plan.condition and any(plan.condition in o.real_path for o in process.loader.objects):
-            # An error in this series is swallowed by torch and ends it.
+            # An error in this series ends it, and torch swallows that.
             _open_all(process, consumer, torch, plan.afterwards)
+            process.forgive(consumer)
     elif opened.missing or opened.broken:
         first = opened.missing[0][0] if opened.missing else opened.broken[0][0]
         if not any(p.pattern.split(".", 1)[0] in first for p in plan.on_error):

@@ -13,8 +13,10 @@ from infra_doctor_probes.loading.names import LibraryName, cuda_major_of, librar
 
 # Wheels whose version is that of the library in them.
 _LIBRARY_WHEELS = ("nvidia-", "tensorrt-libs", "tensorrt-cu")
+_CUDNN_HEADER = ("cudnn_version.h", "CUDNN_MAJOR", "CUDNN_MINOR", "CUDNN_PATCHLEVEL")
 _HEADERS = {
-    "cudnn": ("cudnn_version.h", "CUDNN_MAJOR", "CUDNN_MINOR", "CUDNN_PATCHLEVEL"),
+    "cudnn": _CUDNN_HEADER,
+    "cudnn-sub": _CUDNN_HEADER,
     "nccl": ("nccl.h", "NCCL_MAJOR", "NCCL_MINOR", "NCCL_PATCH"),
     "tensorrt": ("NvInferVersion.h", "NV_TENSORRT_MAJOR", "NV_TENSORRT_MINOR", "NV_TENSORRT_PATCH"),
 }
@@ -111,13 +113,9 @@ def _version_by_files(machine: Machine, real: str, name: LibraryName, origin: st
     if header is not None:
         for include in (posixpath.normpath(folder + "/../include"), folder.replace("/lib/", "/include/", 1)):
             path = f"{include}/{header[0]}"
-            text = machine.read_text(path, max_bytes=65536, quiet=True)
-            parts = (
-                [re.search(rf"^\s*#\s*define\s+{m}\s+(\d{{1,6}})\b", text, re.MULTILINE) for m in header[1:]]
-                if text
-                else []
-            )
-            if parts and all(parts):
+            text = machine.read_text(path, max_bytes=65536, quiet=True) or ""
+            parts = [re.search(rf"^\s*#\s*define\s+{m}\s+(\d{{1,6}})\b", text, re.MULTILINE) for m in header[1:]]
+            if all(parts):
                 version = ".".join(p.group(1) for p in parts if p)
                 return version, [Evidence(kind=EvidenceKind.FILE, source=path, text=f"{header[1]} … {version}")]
     entry = _TOOLKIT_ENTRIES.get(name.kind)

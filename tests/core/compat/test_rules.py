@@ -94,7 +94,7 @@ def test_outside_the_table() -> None:
 
 def test_ranges_and_builds_as_keys() -> None:
     table = rows("9.19.1.2", "9.19.0.56", "8.2.0-8.2.1")
-    assert lookup(table, "v", "9.19.0").row is table[1]
+    assert lookup(table, "v", "9.19.0").row == table[1]
     assert lookup(table, "v", "8.2.1").how is How.LINE
     assert lookup(table, "v", "8.2.2").how is How.ABSENT
     split = rows("9.26.0.51") + rows("9.26.0.60", value="other")
