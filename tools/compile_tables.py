@@ -273,10 +273,12 @@ CSV_TABLES = (
          columns=("jax", "jaxlib", "requires_python", "cuda12_plugin", "cuda13_plugin", "cuda12_cudnn", "cuda13_cudnn")),
     Spec(file="tensorflow.csv", columns=("tensorflow", "cuda_tested", "cudnn_tested", "requires_python", "min_glibc")),
     Spec(file="tensorrt.csv", columns=("tensorrt", "soname", "cuda", "min_driver")),
-    Spec(file="onnxruntime_gpu.csv", change=ort_cuda, doubt=("cuda_default_pypi", "cudnn", "tensorrt_ep", "min_driver_linux"),
-         columns=("onnxruntime_gpu", "cuda_default_pypi", "cudnn", "tensorrt_ep", "min_driver_linux", "requires_python", "min_glibc")),
+    # the note is about single reports and packaging
+    Spec(file="onnxruntime_gpu.csv", change=ort_cuda, doubt=("cuda_default_pypi", "cudnn", "tensorrt_ep"),
+         columns=("onnxruntime_gpu", "cuda_default_pypi", "cudnn", "tensorrt_ep", "requires_python", "min_glibc")),
     Spec(file="onnxruntime_cuda_builds.csv", columns=("onnxruntime", "cuda_build", "cudnn_linux", "torch_pairing", "on_pypi")),
-    Spec(file="onnxruntime_eps.csv", columns=("package", "version", "needs", "basis", "runpath_measured", "min_glibc"), versions=False),
+    Spec(file="onnxruntime_eps.csv", versions=False,
+         columns=("package", "version", "needs", "basis", "runpath_measured", "min_glibc")),
     Spec(file="openvino_pypi.csv", columns=("openvino", "requires_python", "min_glibc")),
     Spec(file="serving_stacks.csv", versions=False,
          columns=("package", "version", "requires_python", "min_glibc", "torch", "torchvision", "triton", "xformers",
@@ -345,7 +347,8 @@ class TomlSpec:
 
 
 TOML_TABLES = (
-    TomlSpec(file="cuda_rules.toml", name="cuda_families", columns=("cuda_major", "linux", "windows"), entries=families, versions=True),
+    TomlSpec(file="cuda_rules.toml", name="cuda_families", columns=("cuda_major", "linux", "windows"), versions=True,
+             entries=families),
     TomlSpec(file="cuda_rules.toml", name="cuda_known_bad", columns=("component", "versions", "symptom", "fixed_in"),
              entries=lambda d: d["known_bad"]),
     TomlSpec(file="frameworks_other.toml", name="jax_backends", columns=("name", "min_driver_linux", "min_cc", "cudnn"),

@@ -33,7 +33,8 @@ class Redactor:
 
     def __init__(self, *, key: bytes, home: Optional[str], replayed: bool = False, enabled: bool = True) -> None:
         self._key = key
-        self._users: Dict[str, str] = {}
+        # user1 is always the one whose machine is looked at; others come after.
+        self._users: Dict[str, str] = {"\0home": "user1"}
         self._replayed = replayed
         self._home = ""
         self._enabled = enabled
@@ -42,9 +43,8 @@ class Redactor:
             match = _HOME.match(home + "/")
             if match is None:
                 self._home = home.rstrip("/")
-                self._users["\0home"] = "user1"
             elif match.group(2) not in _GENERIC:
-                self._user(match.group(2))
+                self._users[match.group(2)] = "user1"
 
     def text(self, text: str) -> str:
         """The string as it may leave."""
@@ -58,7 +58,9 @@ class Redactor:
     def _user(self, name: str) -> str:
         if name in _GENERIC or (self._replayed and _ALIAS.fullmatch(name)):
             return name
-        return self._users.setdefault(name, "user%d" % (len(self._users) + 1))
+        if name not in self._users:
+            self._users[name] = "user%d" % (len(set(self._users.values())) + 1)
+        return self._users[name]
 
     def hashed(self, text: str) -> str:
         """A keyed hash: equal for equal texts of one machine."""

@@ -64,11 +64,18 @@ def shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+OWN_HOME = "/home/user1/"  # as a redacted report writes the home of whoever looked
+
+
 def command_line(command: Command) -> str:
-    """The command as one line for a POSIX shell."""
+    """The command as one line for a POSIX shell. The alias of one's own home is written `~`, which a shell understands."""
     import shlex
 
-    return printable(("sudo " if command.needs_root else "") + shlex.join(command.argv))
+    words = []
+    for word in command.argv:
+        own = word.startswith(OWN_HOME) and not command.needs_root
+        words.append("~/" + shlex.quote(word.removeprefix(OWN_HOME)) if own else shlex.quote(word))
+    return printable(("sudo " if command.needs_root else "") + " ".join(words))
 
 
 def is_web_link(address: str) -> bool:

@@ -159,7 +159,12 @@ def component_detail(component: Component, pairs: list[Compatibility], names: di
             said(component.kind, MUTED),
         ]
     )
-    places = [("from", component.origin), ("at", component.location), ("in", component.target), ("key", component.key)]
+    places = [
+        ("from", component.origin),
+        ("at", component.location),
+        ("in", component.target),
+        ("key", "" if component.location and component.location in component.key else component.key),
+    ]
     facts = [_property(name, value) for name, value in component.attributes.items() if value is not None]
     return stacked(
         head,

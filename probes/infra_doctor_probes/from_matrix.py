@@ -94,7 +94,7 @@ def findings(
             Status.PASS,
             passed(good),
             subject=subject_of(good),
-            evidence=evidence_of(context, good),
+            evidence=dict.fromkeys(map(row_evidence, good)),
             confidence=Confidence.DERIVED,
         )
 

@@ -132,8 +132,11 @@ def _finding(page: Page, finding: Finding, indent: int) -> None:
 def _seen(page: Page, finding: Finding, indent: int) -> None:
     shown = [_evidence(e, page.verbose) for e in finding.evidence if not (e.text and e.text == finding.detail)]
     label = "Seen"
-    if not page.verbose and len(shown) > EVIDENCE_SHOWN + 1:
-        shown[EVIDENCE_SHOWN:] = [f"… and {len(shown) - EVIDENCE_SHOWN} more (-v)"]
+    # What is in order needs no long proof on a screen; the whole of it is in the machine-readable forms.
+    in_order = finding.status is Status.PASS and page.verbose < 2
+    if (not page.verbose or in_order) and len(shown) > EVIDENCE_SHOWN + 1:
+        more = "-vv" if page.verbose else "-v"
+        shown[EVIDENCE_SHOWN:] = [f"… and {len(shown) - EVIDENCE_SHOWN} more ({more})"]
     for text in shown:
         page.field(label, text, indent, FIELD_COLUMN)
         label = ""

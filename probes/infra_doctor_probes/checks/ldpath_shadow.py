@@ -9,8 +9,6 @@ from infra_doctor.plugin import (
     Check,
     CheckContext,
     Component,
-    Evidence,
-    EvidenceKind,
     Finding,
     Severity,
     Status,

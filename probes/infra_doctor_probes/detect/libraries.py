@@ -84,7 +84,7 @@ def run(ctx: ProbeContext) -> Iterator[object]:
     copies = find_copies(ctx, environments)
     plays: list[tuple[Target, Play]] = []
     for target in ctx.targets:
-        if copies or needs_cuda(machine, target):
+        if needs_cuda(machine, target):
             plays += [(target, play) for play in play_all(machine, target)]
     loaded_by: dict[str, list[LoadedBy]] = {}
     for _, play in plays:
@@ -108,7 +108,7 @@ def run(ctx: ProbeContext) -> Iterator[object]:
 
 
 def needs_cuda(machine: Machine, target: Target) -> bool:
-    """Whether something here wants CUDA libraries though none was found."""
+    """Whether something here would load CUDA libraries at all."""
     found = frameworks(machine, target)
     return bool((found.torch and found.torch.cuda) or (found.ort and found.ort.providers))
 

@@ -121,9 +121,9 @@ def _version_by_files(machine: Machine, real: str, name: LibraryName, origin: st
     entry = _TOOLKIT_ENTRIES.get(name.kind)
     if origin.startswith("toolkit ") and entry:
         path = origin.removeprefix("toolkit ") + "/version.json"
-        version = _toolkit_version(machine.read_text(path, max_bytes=1 << 20, quiet=True) or "", entry)
-        if version is not None:
-            return version, [Evidence(kind=EvidenceKind.FILE, source=path, text=f"{entry} {version}")]
+        said = _toolkit_version(machine.read_text(path, max_bytes=1 << 20, quiet=True) or "", entry)
+        if said is not None:
+            return said, [Evidence(kind=EvidenceKind.FILE, source=path, text=f"{entry} {said}")]
     return None, []
 
 

@@ -141,7 +141,7 @@ RULES = (
         id="cann-torch-npu",
         title="torch_npu and CANN",
         explanation="The pairs of the release notes, and the printed window: TorchNPU 7.3 to 26.2 with CANN 8.5 to 9.2.",
-        sources=("https://github.com/Ascend/pytorch/blob/master/COMPATIBILITY.md",),
+        sources=("https://github.com/Ascend/pytorch/blob/9e73e708ab93/COMPATIBILITY.md",),
         judge=judge_cann,
     ),
     CompatibilityRule(

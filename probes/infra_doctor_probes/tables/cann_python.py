@@ -58,9 +58,7 @@ RULES = (
         id="cann-python-packages",
         title="CANN and its Python packages",
         explanation="What the installation guide of CANN 8.2.RC1 asks for in the Python that runs on it.",
-        sources=(
-            "https://www.hiascend.com/document/detail/zh/CANNCommunityEdition/82RC1/softwareinst/instg/instg_0008.html",
-        ),
+        sources=("CANN Community Edition 8.2.RC1, software installation guide (hiascend.com)",),
         judge=judge,
     ),
 )

@@ -71,25 +71,27 @@ def old_enough_for(ctx: CheckContext, gpu: Component, driver: Component) -> Comp
             gpu.key, driver.key, BRANCH, floor(driver.version, minimum), detail,
             source=f"{table_text('cudnn', published)}; {MATRIX}", certain=published.certain,
         )  # fmt: skip
+    answers = text(gpu, "seen_by") == "nvml"
     first, came_with = first_driver(arch)
     verdict = floor(driver.version, came_with["toolkit_driver_linux"]) if came_with else Verdict.UNKNOWN
-    if verdict is Verdict.COMPATIBLE or text(gpu, "seen_by") == "nvml":
-        knows = f"driver {driver.version} knows {arch['arch']} ({who(gpu)})"
-        return pair(gpu.key, driver.key, BRANCH, Verdict.COMPATIBLE, knows + how(gpu, first), source=MATRIX)
-    if came_with is None or not first:
+    if answers or verdict is Verdict.COMPATIBLE:
+        knows = f"driver {driver.version} knows {arch['arch']} ({who(gpu)})" + how(answers, first)
+        certain = answers or arch.certain
+        return pair(gpu.key, driver.key, BRANCH, Verdict.COMPATIBLE, knows, source=MATRIX, certain=certain)
+    if came_with is None:
         detail = f"which driver first knew {arch['arch']} ({who(gpu)}) is not known; {driver.version} is loaded."
         return pair(gpu.key, driver.key, BRANCH, Verdict.UNKNOWN, detail, source=table_text("gpu_arch", arch))
     detail = (
-        f"{arch['arch']} ({who(gpu)}) first appears in CUDA {first}, which came with driver "
-        f"{came_with['toolkit_driver_linux']}; {driver.version} is loaded and may be too old."
+        f"{arch['arch']} ({who(gpu)}) first appears in CUDA {first}; the driver of CUDA {came_with['cuda_version']} is "
+        f"{came_with['toolkit_driver_linux']}, and {driver.version} is loaded: it may be too old."
     )
     source = f"{table_text('gpu_arch', arch)}; {table_text('cuda_driver', came_with)}"
     return pair(gpu.key, driver.key, BRANCH, verdict, detail, source=source, certain=False)
 
 
-def how(gpu: Component, first_toolkit: str) -> str:
+def how(answers: bool, first_toolkit: str) -> str:
     """Why it is known that the driver serves the GPU."""
-    if text(gpu, "seen_by") == "nvml":
+    if answers:
         return ": it answers for it through NVML."
     return f": it is newer than the one that came with CUDA {first_toolkit}, the first with this architecture."
 
@@ -107,14 +109,16 @@ def blackwell_driver(arch: Row) -> Row | None:
 
 
 def first_driver(arch: Row) -> tuple[str, Row | None]:
-    """(the first toolkit "11.8", the row of the oldest driver that came with it)."""
-    toolkit = ".".join(str(n) for n in numbers(arch["min_cuda_toolkit"])[:2])
-    same = [
+    """(the first toolkit "11.8", the row of the oldest driver that came with it, or with the next one in the table)."""
+    first = major_minor(arch["min_cuda_toolkit"])
+    if first is None:
+        return "", None
+    found = [
         r
         for r in rows("cuda_driver")
-        if r["toolkit_driver_linux"] and major_minor(r["cuda_version"]) == major_minor(toolkit)
+        if r["toolkit_driver_linux"] and (major_minor(r["cuda_version"]) or first) >= first
     ]
-    return toolkit, min(same, key=lambda r: version_key(r["toolkit_driver_linux"]), default=None)
+    return f"{first[0]}.{first[1]}", min(found, key=lambda r: version_key(r["toolkit_driver_linux"]), default=None)
 
 
 def judge_toolkits(ctx: CheckContext) -> Iterator[Compatibility]:

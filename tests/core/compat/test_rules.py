@@ -21,7 +21,13 @@ YES, NO, OPEN = Verdict.COMPATIBLE, Verdict.INCOMPATIBLE, Verdict.UNKNOWN
 
 
 def test_bounds() -> None:
-    assert [floor(v, "525.60.13") for v in ("550.54.15", "525.60.13", "470.82.01", None, "?")] == [YES, YES, NO, OPEN, OPEN]
+    assert [floor(v, "525.60.13") for v in ("550.54.15", "525.60.13", "470.82.01", None, "?")] == [
+        YES,
+        YES,
+        NO,
+        OPEN,
+        OPEN,
+    ]
     assert [ceiling(v, "12.9") for v in ("12.8", "12.9.1", "13.0", None)] == [YES, YES, NO, OPEN]
     assert [verdict_of(v) for v in (True, False, None)] == [YES, NO, OPEN]
 

@@ -15,7 +15,8 @@ from infra_doctor.compat.version import in_range, major, major_minor, numbers, p
     ],
 )
 def test_versions_rise(rising: tuple[str, ...]) -> None:
-    assert sorted(reversed(rising), key=version_key) == list(rising)
+    falling = rising[::-1]
+    assert tuple(sorted(falling, key=version_key)) == rising
 
 
 def test_local_parts_and_trailing_zeros_do_not_count() -> None:

@@ -21,7 +21,9 @@ def context(*components: Component, facts: Iterable[Any] = ()) -> CheckContext:
     return CheckContext(targets=(target,), components=components, facts=facts, today=date(2026, 11, 21))
 
 
-def judged(rules: Iterable[CompatibilityRule], *components: Component, facts: Iterable[Any] = ()) -> list[Compatibility]:
+def judged(
+    rules: Iterable[CompatibilityRule], *components: Component, facts: Iterable[Any] = ()
+) -> list[Compatibility]:
     """All rows of these rules, in order."""
     ctx = context(*components, facts=facts)
     return [row for rule in rules for row in rule.judge(ctx)]

@@ -11,7 +11,6 @@ from tests.probes.tables.stack import (
     driver,
     gpu,
     judged,
-    library,
     only,
     ort,
     system,

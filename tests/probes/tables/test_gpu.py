@@ -39,7 +39,10 @@ def test_branches(name: str, cc: str, version: str, verdict: Verdict) -> None:
 
 def test_blackwell_with_550_names_its_public_source() -> None:
     row = only(judged(RULES, driver("550.54.15"), gpu("NVIDIA B200", "10.0")), BRANCH)
-    assert row.detail == "Blackwell (NVIDIA B200, compute capability 10.0) needs driver 570.26 (R570) or newer, and 550.54.15 is loaded."
+    assert (
+        row.detail
+        == "Blackwell (NVIDIA B200, compute capability 10.0) needs driver 570.26 (R570) or newer, and 550.54.15 is loaded."
+    )
     assert "https://docs.nvidia.com/deeplearning/cudnn/latest/support-matrix/index.html" in row.source
 
 

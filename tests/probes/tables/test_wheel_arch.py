@@ -64,7 +64,13 @@ def test_suffixes_and_ptx() -> None:
 
 
 def test_cuda_13_drops_volta_for_every_wheel() -> None:
-    rows = judged(RULES, ort("1.30.0", "13.0"), wheel("cupy-cuda13x", "13.6.0"), wheel("cupy-cuda12x", "13.6.0"), gpu("V100", "7.0"))
+    rows = judged(
+        RULES,
+        ort("1.30.0", "13.0"),
+        wheel("cupy-cuda13x", "13.6.0"),
+        wheel("cupy-cuda12x", "13.6.0"),
+        gpu("V100", "7.0"),
+    )
     assert {(r.right, r.verdict) for r in rows if r.rule == FLOOR} == {
         ("wheel:onnxruntime-gpu@/opt/venv", NO),
         ("wheel:cupy-cuda13x@/opt/venv", NO),
@@ -81,8 +87,12 @@ def test_jax() -> None:
 def test_cudnn_by_its_matrix() -> None:
     user = torch("2.10.0", "cu128")
     volta = gpu("V100", "7.0")
-    assert only(judged(RULES, user, volta, library("cudnn", "9.10.2.21", cuda=12, loaded_by=[user])), CUDNN).verdict is YES
-    assert only(judged(RULES, user, volta, library("cudnn", "9.17.0.29", cuda=12, loaded_by=[user])), CUDNN).verdict is NO
+    assert (
+        only(judged(RULES, user, volta, library("cudnn", "9.10.2.21", cuda=12, loaded_by=[user])), CUDNN).verdict is YES
+    )
+    assert (
+        only(judged(RULES, user, volta, library("cudnn", "9.17.0.29", cuda=12, loaded_by=[user])), CUDNN).verdict is NO
+    )
     hint = only(judged(RULES, user, volta, library("cudnn", "9.19.0", cuda=12, loaded_by=[user])), CUDNN)
     assert (hint.verdict, hint.certain) == (OPEN, False)
     new = judged(RULES, user, volta, library("cudnn", "10.1.0", cuda=12, loaded_by=[user]))

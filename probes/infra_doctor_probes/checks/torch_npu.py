@@ -1,0 +1,156 @@
+"""TORCH-NPU: torch, torch_npu, CANN and ATB do not belong together.
+
+Rests on the matrix rules `torch-npu-torch` and `cann-torch-npu`, on torch's build, and on the C++ ABI that the environment
+picks of NNAL's ATB."""
+
+import re
+from collections.abc import Iterator
+
+from infra_doctor.plugin import (
+    Check,
+    CheckContext,
+    Command,
+    Component,
+    Confidence,
+    Evidence,
+    EvidenceKind,
+    Finding,
+    Severity,
+    Status,
+)
+from infra_doctor_probes.detect.ascend_environment import AscendEnvironment
+from infra_doctor_probes.detect.ascend_frameworks import AscendFrameworkLibraries
+from infra_doctor_probes.from_matrix import findings, named, others
+
+
+def run(context: CheckContext) -> Iterator[Finding]:
+    """One finding per environment for each thing that does not fit."""
+    wheels = [w for w in context.by_kind("wheel") if w.name == "torch-npu"]
+    if not wheels:
+        yield CHECK.skip("torch_npu is in none of the Python environments looked at")
+        return
+    yield from findings(
+        CHECK,
+        context,
+        context.judged("torch-npu-torch"),
+        title=lambda bad: f"{named(context, bad, 'wheel')} do not belong together",
+        remedy=lambda _: REMEDY,
+        passed=lambda good: f"{named(context, good, 'wheel')} belong together",
+    )
+    yield from findings(
+        CHECK,
+        context,
+        context.judged("cann-torch-npu"),
+        title=lambda bad: f"{named(context, bad, 'wheel')} does not work with {others(context, bad, 'wheel')}",
+        remedy=lambda _: REMEDY,
+        passed=lambda good: f"{named(context, good, 'wheel')} works with {others(context, good, 'wheel')}",
+    )
+    for wheel in wheels:
+        yield from torch_of(context, wheel)
+        yield from atb(context, wheel)
+
+
+def torch_of(context: CheckContext, wheel: Component) -> Iterator[Finding]:
+    """No torch at all, or one that was built for another device."""
+    torch = next(iter(context.named("torch", wheel.target)), None)
+    if torch is None:
+        yield CHECK.finding(
+            Status.FAIL, f"{wheel.name} {wheel.version} is installed without torch", subject=(wheel.key,),
+            evidence=wheel.evidence, confidence=Confidence.DERIVED, remedy=REMEDY,
+        )  # fmt: skip
+    elif torch.attributes.get("build") in {"cuda", "rocm", "xpu"}:
+        build = str(torch.attributes["build"]).upper()
+        yield CHECK.finding(
+            Status.WARN,
+            f"{wheel.name} {wheel.version} stands on a {build} build of torch",
+            subject=(wheel.key, torch.key),
+            detail="torch_npu plugs into the CPU build; up to 2.11 its wheels pin torch X.Y.Z+cpu on x86-64.",
+            evidence=(*torch.evidence, *wheel.evidence),
+            confidence=Confidence.DERIVED,
+            severity=Severity.LOW,
+            remedy=f"Reinstall torch {(torch.version or '').partition('+')[0]} from PyTorch's CPU index.",
+        )
+
+
+def atb(context: CheckContext, wheel: Component) -> Iterator[Finding]:
+    """The ABI of the ATB that the environment picks; and vllm-ascend without ATB."""
+    environment = context.fact(AscendEnvironment)
+    if environment is None or not environment.known:
+        return
+    home = environment.value("ATB_HOME_PATH")
+    nnals = context.by_kind("nnal")
+    script = next((str(n.attributes["set_env"]) for n in nnals if n.attributes.get("set_env")), None)
+    command = (Command(argv=("source", script)),) if script else ()
+    picked = re.search(r"/cxx_abi_([01])(?:/|$)", home or "")
+    found = next((f for f in context.facts(AscendFrameworkLibraries) if f.wheel == wheel.key), None)
+    if picked and found is not None and found.cxx_abi is not None and picked.group(1) != found.cxx_abi:
+        yield CHECK.finding(
+            Status.FAIL,
+            f"ATB is picked for C++ ABI {picked.group(1)}, torch was built with {found.cxx_abi}",
+            subject=(wheel.key, *(n.key for n in nnals)),
+            detail=f"ATB_HOME_PATH={home}. NNAL's set_env.sh asks the torch that it finds; sourced before torch was installed, or"
+            " outside its environment, it guesses.",
+            evidence=(
+                Evidence(kind=EvidenceKind.ENVIRONMENT, source="ATB_HOME_PATH", text=home or ""),
+                Evidence(
+                    kind=EvidenceKind.FILE, source="torch/share/cmake/Torch/TorchConfig.cmake",
+                    text=f"_GLIBCXX_USE_CXX11_ABI={found.cxx_abi}",
+                ),
+            ),
+            confidence=Confidence.DERIVED,
+            remedy="With this Python environment active, source NNAL's set_env.sh again.",
+            commands=command,
+        )  # fmt: skip
+    vllm = next(iter(context.named("vllm-ascend", wheel.target)), None)
+    if vllm is not None and home is None:
+        yield CHECK.finding(
+            Status.WARN,
+            f"vllm-ascend {vllm.version} needs NNAL (ATB), and "
+            + ("its environment is not set" if nnals else "none was found"),
+            subject=(vllm.key, *(n.key for n in nnals)),
+            detail="Without it an import ends with libatb.so: cannot open shared object file.",
+            evidence=(*vllm.evidence, *(e for n in nnals for e in n.evidence)),
+            confidence=Confidence.DERIVED,
+            severity=Severity.MEDIUM,
+            remedy="Source NNAL's set_env.sh after CANN's." if nnals else "Install Ascend-cann-nnal of CANN's version.",
+            commands=command,
+        )
+
+
+REMEDY = (
+    "Install torch and torch_npu of one X.Y.Z, in one command, and the CANN that the release notes pair with that torch_npu:"
+    " `pip install torch==X.Y.Z torch-npu==X.Y.Z.postN` (torch from PyTorch's CPU index on x86-64)."
+)
+
+CHECK = Check(
+    id="TORCH-NPU",
+    title="torch, torch_npu, CANN or ATB mismatch",
+    explanation="""\
+torch_npu is compiled against the internals of one torch: X.Y.Z[.postN] needs torch X.Y.Z. Another torch gives *undefined
+symbol* at import. Each torch_npu is released for one CANN; TorchNPU 7.3 to 26.2 work with every CANN from 8.5 to 9.2. Of other
+pairs nothing is published, which is *unknown* here and not wrong.
+
+ATB, of the package NNAL, exists once per C++ ABI: the copy that ATB_HOME_PATH picks must be that of torch, else *undefined symbol
+… GetOperationByName*.
+
+*Proven on captures of Ascend machines and on described ones, not on an Ascend machine.*""",
+    remediation=REMEDY,
+    sources=(
+        "https://github.com/Ascend/pytorch/issues/35",
+        "https://github.com/Ascend/pytorch/blob/9e73e708ab93/COMPATIBILITY.md",
+        "https://github.com/vllm-project/vllm-ascend/issues/1144",
+        "https://github.com/vllm-project/vllm-ascend/issues/152",
+        "https://github.com/vllm-project/vllm-ascend/issues/117",
+    ),
+    run=run,
+    severity=Severity.HIGH,
+    log_signatures=(
+        r"libtorch_npu\.so: undefined symbol",
+        r"libatb\.so: cannot open shared object file",
+        r"undefined symbol: _ZNK6AsdOps3Ops18GetOperationByName",
+        r"no attribute '_npu_flash_attention'",
+    ),
+    tags=("ascend", "torch"),
+)
+
+CHECKS = (CHECK,)
