@@ -14,6 +14,7 @@ _WORDS = {
 }  # fmt: skip
 _END = (0, 0)
 _NUMBER = 2
+_CAP = 200  # characters; what is longer is no version, and Python refuses to read numbers of thousands of digits
 
 VersionKey = tuple[tuple[int, int], ...]
 
@@ -21,6 +22,8 @@ VersionKey = tuple[tuple[int, int], ...]
 @lru_cache(maxsize=4096)
 def parse_version(text: str) -> VersionKey | None:
     """A key that orders versions, or None where the text holds no version. `v` and `R` in front are left out."""
+    if len(text) > _CAP:
+        return None
     text = text.strip().lower().split("+", 1)[0]
     tokens = _TOKEN.findall(text)
     if tokens and tokens[0] in {"v", "r", "version"}:
@@ -61,7 +64,7 @@ def version_key(text: str) -> VersionKey:
 
 def numbers(text: str) -> tuple[int, ...]:
     """The leading numbers of a version: "13.0.88" gives (13, 0, 88)."""
-    match = re.match(r"[vVrR]?(\d+(?:\.\d+)*)", text.strip())
+    match = re.match(r"[vVrR]?(\d+(?:\.\d+)*)", text.strip()) if len(text) <= _CAP else None
     return tuple(int(n) for n in match.group(1).split(".")) if match else ()
 
 

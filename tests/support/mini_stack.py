@@ -112,10 +112,8 @@ def _load_global_deps():
         ctypes.CDLL(global_deps, mode=ctypes.RTLD_GLOBAL)
 """
 _TORCH_HEAD = "import ctypes, glob, os, sys\nHERE = os.path.dirname(__file__)\nUSE_RTLD_GLOBAL_WITH_LIBTORCH = False\n"
-_TORCH_TAIL = (
-    "\nif (USE_RTLD_GLOBAL_WITH_LIBTORCH):\n    pass\n_load_global_deps()\nctypes.CDLL(os.path.join(HERE, '_C.abi3.so'))\n"
-)
-ORT = '''
+_TORCH_TAIL = "\nif (USE_RTLD_GLOBAL_WITH_LIBTORCH):\n    pass\n_load_global_deps()\nctypes.CDLL(os.path.join(HERE, '_C.abi3.so'))\n"
+ORT = """
 import ctypes, os
 HERE = os.path.dirname(__file__)
 cuda_version = CUDA_VERSION
@@ -164,7 +162,7 @@ def session():
     return attempt(os.path.join(capi, "libonnxruntime_providers_cuda.so")) is not None
 
 attempt(os.path.join(HERE, "capi", "onnxruntime_pybind11_state.abi3.so"))
-'''
+"""
 # What the process does for each import order; it prints what opened, then what is mapped.
 _SCRIPT = """
 import ctypes, json, re, sys

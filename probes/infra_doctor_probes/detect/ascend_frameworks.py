@@ -231,7 +231,7 @@ PROBES = (
         version=1,
         title="Frameworks on CANN: what they load",
         run=run,
-        after=("wheels", "ascend-cann", "ascend-driver"),
+        after=("python.wheels", "ascend-cann", "ascend-driver"),
         collect=("site:torch_npu/_C.*.so", "site:torch_npu/lib/*.so", "site:torch/share/cmake/Torch/TorchConfig.cmake"),
     ),
 )

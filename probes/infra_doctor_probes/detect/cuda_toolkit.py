@@ -161,7 +161,7 @@ def toolkit(machine: Machine, root: Root) -> Component | None:
     version, nvcc_version, evidence = versions_by_files(machine, root)
     if nvcc is None and version is None:
         return None
-    if nvcc is not None and version is None:
+    if nvcc is not None and nvcc_version is None:
         nvcc_version, said = ask_nvcc(machine, nvcc)
         evidence += said
         version = ".".join(nvcc_version.split(".")[:2]) if nvcc_version else None

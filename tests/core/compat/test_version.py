@@ -46,3 +46,9 @@ def test_parts_of_a_version() -> None:
 )
 def test_ranges(version: str, spec: str, meets: bool | None) -> None:
     assert in_range(version, spec) is meets
+
+
+def test_what_is_too_long_is_no_version() -> None:
+    assert parse_version("9" * 5000) is None
+    assert numbers("1." * 5000) == ()
+    assert in_range("9" * 5000, ">=1") is None
