@@ -23,15 +23,18 @@ def run(context: CheckContext) -> Iterator[Finding]:
         return
 
     def names(these: Rows) -> str:
-        return " and ".join(label(context, key) for key in subject_of(these))
+        found = [label(context, key) for key in subject_of(these)]
+        return ", ".join(
+            f"the {name.replace('ascend', 'Ascend driver')}" if "ascend" in name else name for name in found
+        )
 
     yield from findings(
         CHECK,
         context,
         rows,
-        title=lambda bad: f"{names(bad)} do not fit (Ascend)",
+        title=lambda bad: f"{names(bad)} do not fit",
         remedy=lambda bad: FIRMWARE if any(r.rule == "driver-firmware" for r in bad) else REMEDY,
-        passed=lambda good: f"{names(good)} fit (Ascend)",
+        passed=lambda good: f"{names(good)} fit",
         group=lambda row: row.rule,
     )
 

@@ -95,7 +95,10 @@ def not_sourced(
     unreached: tuple[tuple[str, str], ...],
 ) -> Finding:  # fmt: skip
     """The libraries are there, and the environment does not lead to them."""
-    places = "; ".join(f"{soname} lies at {at}" for soname, at in unreached)
+    folders: dict[str, list[str]] = {}
+    for soname, at in unreached:
+        folders.setdefault(at.rpartition("/")[0], []).append(soname)
+    places = "; ".join(f"{folder} holds {', '.join(sonames)}" for folder, sonames in folders.items())
     return CHECK.finding(
         Status.FAIL,
         f"{name} does not find {', '.join(s for s, _ in unreached)}: the environment of CANN is not set",

@@ -164,7 +164,7 @@ def toolkit(machine: Machine, root: Root) -> Component | None:
     if nvcc is not None and nvcc_version is None:
         nvcc_version, said = ask_nvcc(machine, nvcc)
         evidence += said
-        version = ".".join(nvcc_version.split(".")[:2]) if nvcc_version else None
+        version = version or (".".join(nvcc_version.split(".")[:2]) if nvcc_version else None)
     attributes: dict[str, AttributeValue] = {"nvcc": nvcc_version, "nvcc_path": nvcc}
     return Component(
         key=f"cuda-toolkit:{root.path}",
