@@ -83,19 +83,26 @@ def report() -> Report:
     return infra_doctor.check(python=PYTHON)
 
 
-def predicted(report: Report, order: str) -> set[str]:
+def predicted(report: Report, order: str, *, at_once: bool = False) -> set[str]:
+    """The copies that an order loads; with `at_once` without those that wait for a first use that may not come."""
     return {
         os.path.realpath(c.location)
         for c in report.components
-        if c.kind in KINDS and c.location and any(u.order == order for u in c.loaded_by)
+        for use in c.loaded_by
+        if c.kind in KINDS and c.location and use.order == order
+        if not (at_once and use.via.startswith("on first use"))
     }
+
+
+def need(report: Report, order: str) -> None:
+    installed = {c.name.split("-")[0] for c in report.components if c.kind == "wheel"}
+    if not set(order.removesuffix(".preload_dlls()").split(", ")) <= installed:
+        pytest.skip(f"the target has not what {order!r} imports")
 
 
 @pytest.mark.parametrize("order", PROGRAMS)
 def test_the_predicted_copy_is_the_one_that_is_mapped(report: Report, order: str, tmp_path: Path) -> None:
-    installed = {c.name.split("-")[0] for c in report.components if c.kind == "wheel"}
-    if not set(order.removesuffix(".preload_dlls()").split(", ")) <= installed:
-        pytest.skip(f"the target has not what {order!r} imports")
+    need(report, order)
     said = played(order, tmp_path)
     mapped = {p for p in said["maps"] if NAMES.match(os.path.basename(p))}
     told = predicted(report, order)
@@ -103,7 +110,7 @@ def test_the_predicted_copy_is_the_one_that_is_mapped(report: Report, order: str
     # Each mapped library was predicted, from this very file; what was predicted and is not mapped must be no other copy.
     assert mapped <= told, sorted(mapped - told)
     stem = {os.path.basename(p).split(".so")[0] for p in mapped}
-    wrong = {p for p in told - mapped if os.path.basename(p).split(".so")[0] in stem}
+    wrong = {p for p in predicted(report, order, at_once=True) - mapped if os.path.basename(p).split(".so")[0] in stem}
     assert not wrong, sorted(wrong)
 
 
@@ -112,8 +119,10 @@ def test_provider_health_is_as_a_session_says(report: Report, order: str, tmp_pa
     providers = [c for c in report.components if c.kind == "ort-provider" and c.name == "CUDAExecutionProvider"]
     if not providers:
         pytest.skip("no CUDA provider in this target")
+    need(report, order)
     said = played(order, tmp_path)
-    works = "CUDAExecutionProvider" in (said.get("providers") or [])
+    # Newer versions open the session without cuDNN and fail at the first operation that needs it.
+    works = "CUDAExecutionProvider" in (said.get("providers") or []) and not said["error"]
     loads = str(providers[0].attributes["loads"])
     print(order, "said", loads, "session", said.get("providers"), said["error"])
     wanted = loads == "yes" or (loads.startswith("only after") and order in loads)
@@ -128,7 +137,7 @@ def test_the_gpus_are_those_of_the_machine(report: Report) -> None:
     rows = [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines()]
     gpus = sorted((c for c in report.components if c.kind == "gpu"), key=lambda c: c.key)
     assert len(gpus) == len(rows)
-    for gpu, (name, bus, memory, driver, capability) in zip(gpus, sorted(rows, key=lambda r: r[1]), strict=True):
+    for gpu, (name, bus, memory, _driver, capability) in zip(gpus, sorted(rows, key=lambda r: r[1]), strict=True):
         assert gpu.name == name
         assert gpu.key == "gpu:" + bus.lower().removeprefix("0000")
         assert gpu.attributes["compute_capability"] == capability

@@ -24,9 +24,7 @@ def run(context: CheckContext) -> Iterator[Finding]:
 
     def names(these: Rows) -> str:
         found = [label(context, key) for key in subject_of(these)]
-        return ", ".join(
-            f"the {name.replace('ascend', 'Ascend driver')}" if "ascend" in name else name for name in found
-        )
+        return " and ".join(n.replace("ascend", "the Ascend driver") if n.startswith("ascend") else n for n in found)
 
     yield from findings(
         CHECK,

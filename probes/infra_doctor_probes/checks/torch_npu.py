@@ -20,7 +20,9 @@ from infra_doctor.plugin import (
 )
 from infra_doctor_probes.detect.ascend_environment import AscendEnvironment
 from infra_doctor_probes.detect.ascend_frameworks import AscendFrameworkLibraries
-from infra_doctor_probes.from_matrix import findings, named, others
+from infra_doctor_probes.from_matrix import Rows, findings, named, others
+from infra_doctor_probes.tables.ascend_frameworks import PAIRS, base
+from infra_doctor_probes.tables.common import rows
 
 
 def run(context: CheckContext) -> Iterator[Finding]:
@@ -34,7 +36,7 @@ def run(context: CheckContext) -> Iterator[Finding]:
         context,
         context.judged("torch-npu-torch"),
         title=lambda bad: f"{named(context, bad, 'wheel')} do not belong together",
-        remedy=lambda _: REMEDY,
+        remedy=lambda bad: pairing(context, bad),
         passed=lambda good: f"{named(context, good, 'wheel')} belong together",
     )
     yield from findings(
@@ -48,6 +50,31 @@ def run(context: CheckContext) -> Iterator[Finding]:
     for wheel in wheels:
         yield from torch_of(context, wheel)
         yield from atb(context, wheel)
+
+
+def pairing(context: CheckContext, bad: Rows) -> str:
+    """The smallest change: torch for this torch_npu, or the torch_npu that is released for this torch and CANN."""
+    npu, torch = context.component(bad[0].left), context.component(bad[0].right)
+    if npu is None or torch is None:
+        return REMEDY
+    wanted = ".".join(map(str, base(npu.version)))
+    advice = (
+        f"Install torch {wanted} beside torch-npu {npu.version} (`pip install torch=={wanted}`, on x86-64 from PyTorch's CPU"
+        " index)"
+    )
+    cann = next((c for c in context.by_kind("cann") if c.attributes.get("in_use")), None)
+    for row in rows(PAIRS):
+        if (
+            cann is not None
+            and row.certain
+            and base(row["torch"]) == base(torch.version)
+            and row["cann"] == cann.version
+        ):
+            advice += (
+                f", or keep torch and install torch-npu {row['torch_npu']}, released for it and CANN {row['cann']}"
+            )
+            break
+    return advice + "."
 
 
 def torch_of(context: CheckContext, wheel: Component) -> Iterator[Finding]:

@@ -2,8 +2,17 @@
 
 from dataclasses import dataclass
 
-from infra_doctor.plugin import CheckContext, Component, Match, Verdict, lookup, pair, read_requirement, within
-from infra_doctor.plugin import Compatibility as Compatibility
+from infra_doctor.plugin import (
+    CheckContext,
+    Compatibility,
+    Component,
+    Match,
+    Verdict,
+    lookup,
+    pair,
+    read_requirement,
+    within,
+)
 from infra_doctor_probes.detect.wheel_metadata import WheelMetadata
 from infra_doctor_probes.tables.common import arch_of, label, not_in_table, rows, table_text
 

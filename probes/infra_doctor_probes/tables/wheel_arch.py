@@ -113,7 +113,7 @@ def runs_on(archs: str, cc: tuple[int, int], wheel: Component, driver: Component
         if match.group(4) and built < cc:
             ptx.append(built)
     if not ptx:
-        return Verdict.INCOMPATIBLE, "nothing of it runs, and no PTX is there to compile"
+        return Verdict.INCOMPATIBLE, "no code of it fits, and there is no PTX that could be compiled"
     offered, wrote = major_minor(api_of(driver) if driver else None), major_minor(text(wheel, "cuda"))
     shown = f"only the PTX for {max(ptx)[0]}.{max(ptx)[1]} is left, which the driver compiles at the first run"
     if offered is None or wrote is None or offered < wrote:

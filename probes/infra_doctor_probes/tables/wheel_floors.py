@@ -84,17 +84,17 @@ def judge_glibc(ctx: CheckContext) -> Iterator[Compatibility]:
 
 def judge_python(ctx: CheckContext) -> Iterator[Compatibility]:
     """Every wheel's Requires-Python against its target's Python."""
-    for python in ctx.by_kind("python"):
-        for wheel in ctx.by_kind("wheel"):
-            if not wheel.target or prefix(wheel.target) != prefix(python.target):
-                continue
-            spec, source, certain = needs(ctx, wheel, "requires_python")
-            if spec:
-                detail = f"{label(wheel)} needs Python {spec}; this is {python.version or 'of unknown version'}."
-                verdict = within(python.version, spec)
-                yield pair(
-                    wheel.key, python.key, PYTHON, verdict, detail, source=f"{source}; {PEP_621}", certain=certain
-                )
+    pythons = {prefix(t.prefix): (t.key, t.python_version) for t in ctx.targets}
+    pythons |= {prefix(c.target): (c.key, c.version) for c in ctx.by_kind("python") if c.target}
+    for wheel in ctx.by_kind("wheel"):
+        if wheel.name.startswith("nvidia-"):
+            continue  # libraries alone, for any Python 3
+        key, version = pythons.get(prefix(wheel.target), ("", None))
+        spec, source, certain = needs(ctx, wheel, "requires_python") if version else ("", "", True)
+        if spec:
+            detail = f"{label(wheel)} needs Python {spec}; this is {version}."
+            verdict = within(version, spec)
+            yield pair(wheel.key, key, PYTHON, verdict, detail, source=f"{source}; {PEP_621}", certain=certain)
 
 
 RULES = (

@@ -1,10 +1,12 @@
 """torch's pins, what pins torch, JAX, NCCL's known faults, glibc and Python."""
 
+from dataclasses import replace
+
 import pytest
 
 from infra_doctor.model.compatibility import Verdict
 from infra_doctor_probes.tables import jax, nccl, torch_pins, wheel_floors
-from tests.probes.tables.stack import glibc, judged, library, metadata, only, python, system, torch, wheel
+from tests.probes.tables.stack import context, glibc, judged, library, metadata, only, python, system, torch, wheel
 
 YES, NO, OPEN = Verdict.COMPATIBLE, Verdict.INCOMPATIBLE, Verdict.UNKNOWN
 
@@ -121,3 +123,11 @@ def test_python() -> None:
     said = metadata(user, requires_python="<3.15,>=3.11")
     assert only(judged(wheel_floors.RULES, user, python("3.15.0"), facts=(said,)), "python-floor").verdict is NO
     assert judged(wheel_floors.RULES, wheel("unknown-thing", "1.0"), python("3.9")) == []
+
+
+def test_the_targets_own_python_serves_where_no_component_was_seen() -> None:
+    ctx = context(wheel("torch", "2.15.0"))
+    target = replace(ctx.targets[0], python_version="3.10.12")
+    ctx.targets = (target,)
+    row = only((r for rule in wheel_floors.RULES for r in rule.judge(ctx)), "python-floor")
+    assert (row.right, row.verdict) == (target.key, NO)
