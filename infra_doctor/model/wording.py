@@ -67,6 +67,11 @@ def shortened(text: str, limit: int) -> str:
 OWN_HOME = "/home/user1/"  # as a redacted report writes the home of whoever looked
 
 
+def own_path(path: str) -> str:
+    """The path as its owner's shell takes it: the alias of one's own home becomes `~`."""
+    return "~/" + path.removeprefix(OWN_HOME) if path.startswith(OWN_HOME) else path
+
+
 def command_line(command: Command) -> str:
     """The command as one line for a POSIX shell. The alias of one's own home is written `~`, which a shell understands."""
     import shlex

@@ -90,22 +90,3 @@ def report_so_far(progress: Progress) -> Report:
         tool=Tool(), created="", machine=MachineInfo(name="", form=""),
         targets=progress.targets, probes=outcomes, components=progress.components,
     )  # fmt: skip
-
-
-def unaliased(text: str, progress: Progress) -> str:
-    """The text with the report's aliases of home folders turned back, so that a copied command works on this machine.
-
-    The targets are known both ways: as they were found and as the report names them."""
-    if progress.report is None or len(progress.targets) != len(progress.report.targets):
-        return text
-    homes: dict[str, str] = {}
-    for real, shown in zip(progress.targets, progress.report.targets, strict=True):
-        reals, showns = real.prefix.split("/"), shown.prefix.split("/")
-        while reals and showns and reals[-1] == showns[-1]:
-            reals.pop()
-            showns.pop()
-        if reals and showns:
-            homes["/".join(showns)] = "/".join(reals)
-    for alias, home in homes.items():
-        text = text.replace(alias + "/", home + "/")
-    return text

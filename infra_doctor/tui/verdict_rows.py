@@ -9,7 +9,7 @@ from infra_doctor.model.report import Report
 from infra_doctor.model.stack import StackLine, device_groups, machine_stack, target_stack
 from infra_doctor.model.view import blind_probes, causes, headline, labels, passed, skipped, waived
 from infra_doctor.model.wording import MEANING, SIGN, command_line, counted, printable
-from infra_doctor.tui.progress import Phase, ProbeState, Progress, report_so_far, unaliased
+from infra_doctor.tui.progress import Phase, ProbeState, Progress, report_so_far
 from infra_doctor.tui.rows import Row, Section
 from infra_doctor.tui.text import (
     CODE,
@@ -110,7 +110,7 @@ def _finding_row(
 ) -> Row:
     commands = [c for c in (finding.remediation.commands if finding.remediation else ()) if c.argv]
     safe = all(argument.isprintable() for c in commands for argument in c.argv)
-    texts = [unaliased(command_line(c), progress) for c in commands]
+    texts = [command_line(c) for c in commands]
     why_not = "No command repairs this: the fix is in words." if safe else "Its command is not safe to paste."
     return Row(
         id=f"finding {finding.fingerprint}",

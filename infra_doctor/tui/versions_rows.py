@@ -6,8 +6,8 @@ from infra_doctor.model.compatibility import Compatibility, Verdict
 from infra_doctor.model.component import DEVICE_KINDS, Component
 from infra_doctor.model.report import Report
 from infra_doctor.model.view import VERDICT_RANK, by_kind, in_target, is_library, labels, loads
-from infra_doctor.model.wording import VERDICT_SIGN, attribute, counted
-from infra_doctor.tui.progress import Phase, Progress, report_so_far, unaliased
+from infra_doctor.model.wording import VERDICT_SIGN, attribute, counted, own_path
+from infra_doctor.tui.progress import Phase, Progress, report_so_far
 from infra_doctor.tui.rows import Row, Section
 from infra_doctor.tui.text import (
     MUTED,
@@ -107,7 +107,7 @@ def _component_rows(
                 line=_component_line(component, mine, names, name_width, version_width),
                 detail=lambda component=component, mine=mine: component_detail(component, mine, names),  # type: ignore[misc]
                 words=" ".join((component.kind, component.key, component.origin or "", component.location or "")),
-                copy=unaliased(place, progress) if (place := component.location or "").isprintable() else "",
+                copy=own_path(place) if (place := component.location or "").isprintable() else "",
                 why_no_copy="It has no place to copy.",
             )
         )

@@ -22,11 +22,12 @@ def nvidia_gpu(ctx: CheckContext) -> Seen:
 
 
 def device_for(ctx: CheckContext, provider: str) -> Seen:
-    """Whether the device that an execution provider drives is there. OpenVINO runs on the CPU too."""
+    """Whether the device that an execution provider drives is there. OpenVINO's may be the CPU itself: a session that falls
+    back then loses speed and no device, so it never counts as present."""
     if provider in {"CUDAExecutionProvider", "TensorrtExecutionProvider"}:
         return nvidia_gpu(ctx)
     if provider == "OpenVINOExecutionProvider":
-        return Seen.PRESENT
+        return Seen.NOT_VISIBLE
     vendor = {"CANNExecutionProvider": "ascend", "ROCMExecutionProvider": "amd", "MIGraphXExecutionProvider": "amd"}
     wanted = vendor.get(provider)
     devices = ctx.by_kind("gpu", "npu", "accelerator")

@@ -24,8 +24,8 @@ _MUST_NOT_BE_OLDER = {"cudnn", "cudnn-sub", "nvjitlink", "nccl"}
 
 def run(ctx: CheckContext) -> Iterator[Finding]:
     """One finding per consumer and library that changes; a pass where the variable changes nothing that counts."""
-    setting = ctx.fact(LibraryPath)
-    if setting is None:
+    settings = ctx.facts(LibraryPath)
+    if not settings:
         yield CHECK.skip("LD_LIBRARY_PATH is not set, or nothing here is built for CUDA")
         return
     shadows: dict[str, list[Shadow]] = {}
@@ -39,7 +39,7 @@ def run(ctx: CheckContext) -> Iterator[Finding]:
         why = "An RPATH, or a library opened by its path, wins over it." if not ctx.facts(LibraryPathEffect) else ""
         yield CHECK.finding(
             Status.PASS, "LD_LIBRARY_PATH changes no library of another version for PyTorch or ONNX Runtime",
-            severity=Severity.LOW, evidence=setting.evidence, detail=why,
+            severity=Severity.LOW, evidence=[e for s in settings for e in s.evidence], detail=why,
         )  # fmt: skip
 
 

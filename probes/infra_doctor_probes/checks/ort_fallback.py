@@ -154,7 +154,7 @@ def install_remedy(build: OnnxRuntimeBuild, name: str, driver_only: bool) -> tup
 
 
 def lost_provider(build: OnnxRuntimeBuild) -> tuple[str, str] | None:
-    """(wheel key, provider) of an installed accelerated distribution whose provider is not on disk."""
+    """(wheel key, provider) of an installed accelerated distribution whose provider imports do not get."""
     for key in build.distributions:
         flavour = wheel_name(key).removeprefix("onnxruntime-")
         provider = _ACCELERATED.get("cuda" if flavour == "gpu" else flavour)
@@ -164,7 +164,7 @@ def lost_provider(build: OnnxRuntimeBuild) -> tuple[str, str] | None:
 
 
 def provider_lost(ctx: CheckContext, build: OnnxRuntimeBuild, key: str, provider: str) -> Finding:
-    """Metadata says that it is there, the files say that it is not."""
+    """Metadata says that it is there, the extension module on disk is another's."""
     seen = device_for(ctx, provider)
     if seen is Seen.ABSENT:
         return CHECK.skip(f"{titled(ctx, key)}: no device for {provider} is there")
@@ -173,9 +173,9 @@ def provider_lost(ctx: CheckContext, build: OnnxRuntimeBuild, key: str, provider
     requirement = f"{name}=={found.version}" if found is not None and found.version else name
     return CHECK.finding(
         at_most_warn(seen),
-        f"{titled(ctx, key)} is installed, but its {provider} is not on disk; sessions run on the CPU",
+        f"{titled(ctx, key)} is installed, but imports get a build without {provider}; sessions run on the CPU",
         subject=(key,),
-        detail=f"The folder onnxruntime holds the files of {build.package_name or 'another distribution'}.",
+        detail=f"The extension module on disk is that of {titled(ctx, build.wheel)}.",
         evidence=build.evidence,
         remedy=f"Uninstall every ONNX Runtime distribution of this environment, then install the one wanted: {requirement}.",
     )

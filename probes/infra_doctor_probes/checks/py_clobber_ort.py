@@ -40,12 +40,8 @@ def several(ctx: CheckContext, build: OnnxRuntimeBuild) -> Finding:
         None,
     )
     names = [titled(ctx, key) for key in build.distributions]
-    lost = [
-        key
-        for key in build.distributions
-        if key != build.wheel and device_for(ctx, _PROVIDER.get(ort_build(wheel_name(key)), "")) is Seen.PRESENT
-        and _PROVIDER.get(ort_build(wheel_name(key))) not in build.providers
-    ]  # fmt: skip
+    lost = {key: device_for(ctx, p) for key in build.distributions if (p := lost_provider(build, key)) is not None}
+    lost = {key: seen for key, seen in lost.items() if seen is not Seen.ABSENT}
     counts = ""
     if contest is not None:
         won = ", ".join(f"{wheel_name(key)} {count}" for key, count in contest.won)
@@ -60,16 +56,15 @@ def several(ctx: CheckContext, build: OnnxRuntimeBuild) -> Finding:
         )
         counts = f" Of {contest.files} contested files: {won}{rest}."
     target = prefix_of(build.target)
-    wanted = (
-        lost[0] if lost else next((k for k in build.distributions if ort_build(wheel_name(k)) != "cpu"), build.wheel)
-    )
+    accelerated = [key for key in build.distributions if ort_build(wheel_name(key)) != "cpu"]
+    wanted = next(iter([*lost, *accelerated]), build.wheel)
     found = ctx.component(wanted)
     keep = f"{wheel_name(wanted)}=={found.version}" if found is not None and found.version else wheel_name(wanted)
     all_names = " ".join(wheel_name(k) for k in build.distributions)
     return CHECK.finding(
-        Status.FAIL if lost else Status.WARN,
+        Status.FAIL if Seen.PRESENT in lost.values() else Status.WARN,
         f"{len(names)} ONNX Runtime distributions in {target}: imports get {titled(ctx, build.wheel)}"
-        + (f", not {titled(ctx, lost[0])}" if lost else ""),
+        + (f", not {titled(ctx, wanted)}" if lost else ""),
         subject=build.distributions,
         detail=f"{', '.join(names)} write the same folder; the last one installed wins.{counts} Uninstalling one of them breaks"
         " the others.",
@@ -77,6 +72,12 @@ def several(ctx: CheckContext, build: OnnxRuntimeBuild) -> Finding:
         remedy=f"Uninstall all of them, then install the one wanted: `pip uninstall {all_names}`, then `pip install {keep}`"
         " (in that order; without the second step there is none).",
     )
+
+
+def lost_provider(build: OnnxRuntimeBuild, key: str) -> str | None:
+    """The provider that this distribution was installed for and that imports do not get."""
+    provider = _PROVIDER.get(ort_build(wheel_name(key)))
+    return provider if provider is not None and provider not in build.providers else None
 
 
 def files_gone(ctx: CheckContext, fact: WheelFilesGone) -> Finding:

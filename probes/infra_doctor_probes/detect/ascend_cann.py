@@ -101,10 +101,10 @@ def find_roots(ctx: ProbeContext) -> list[CannRoot]:
     candidates = [machine.environ.get(name, "") for name in ROOT_VARIABLES]
     for base in installed_bases(ctx):
         candidates += [f"{base}/cann", f"{base}/ascend-toolkit/latest"]
-        newest = sorted((n for n in machine.names(base) if n.startswith("cann-")), key=version_key, reverse=True)
-        candidates += [f"{base}/{name}" for name in newest]
-        old = sorted((n for n in machine.names(base + "/ascend-toolkit") if n[:1].isdigit()), key=version_key)
-        candidates += [f"{base}/ascend-toolkit/{name}" for name in reversed(old)]
+        new = [n.removeprefix("cann-") for n in machine.names(base) if n.startswith("cann-")]
+        candidates += [f"{base}/cann-{version}" for version in sorted(new, key=version_key, reverse=True)]
+        old = [n for n in machine.names(f"{base}/ascend-toolkit") if n[:1].isdigit()]
+        candidates += [f"{base}/ascend-toolkit/{version}" for version in sorted(old, key=version_key, reverse=True)]
     for entry in machine.environ.get("LD_LIBRARY_PATH", "").split(":")[:200]:
         if re.search(r"cann|ascend", entry, re.IGNORECASE):
             candidates += [posixpath.dirname(entry), posixpath.dirname(posixpath.dirname(entry))]

@@ -24,7 +24,7 @@ from infra_doctor.plugin import (
     python_environment,
 )
 from infra_doctor_probes.loading.names import library_name
-from infra_doctor_probes.loading.orders import Play, frameworks, play_all
+from infra_doctor_probes.loading.orders import Play, environment_of, frameworks, play_all
 from infra_doctor_probes.loading.process import Missing, Use
 from infra_doctor_probes.loading.versions import Identity, identify
 
@@ -59,6 +59,7 @@ class FrameworkImport:
 class LibraryPath:
     """LD_LIBRARY_PATH is set, and import orders were played with and without it."""
 
+    target: str
     value: str
     evidence: tuple[Evidence, ...] = ()
 
@@ -99,12 +100,13 @@ def run(ctx: ProbeContext) -> Iterator[object]:
             yield replace(component, loaded_by=tuple(loaded_by.get(real, ())))
     for target, play in plays:
         yield from framework_imports(target, play)
-    value = machine.environ.get("LD_LIBRARY_PATH")
-    if value and plays:
-        seen = Evidence(kind=EvidenceKind.ENVIRONMENT, source="LD_LIBRARY_PATH", text=value)
-        yield LibraryPath(value=value, evidence=(seen,))
-        for target in ctx.targets:
-            yield from library_path_effects(machine, target, [p for t, p in plays if t is target])
+    for target in ctx.targets:
+        value = environment_of(machine, target).get("LD_LIBRARY_PATH")
+        played = [p for t, p in plays if t is target]
+        if value and played:
+            seen = Evidence(kind=EvidenceKind.ENVIRONMENT, source="LD_LIBRARY_PATH", text=value)
+            yield LibraryPath(target=target.key, value=value, evidence=(seen,))
+            yield from library_path_effects(machine, target, played, seen)
 
 
 def needs_cuda(machine: Machine, target: Target) -> bool:
@@ -153,7 +155,8 @@ def wheel_folders(machine: Machine, environments: tuple[PythonEnvironment, ...])
 def library_folders(ctx: ProbeContext) -> Iterator[str]:
     """Folders outside wheels, in no order that matters."""
     machine: Machine = ctx.machine
-    for folder in machine.environ.get("LD_LIBRARY_PATH", "").replace(";", ":").split(":"):
+    settings = [environment_of(machine, t).get("LD_LIBRARY_PATH", "") for t in ctx.targets]
+    for folder in ":".join([machine.environ.get("LD_LIBRARY_PATH", ""), *settings]).replace(";", ":").split(":"):
         if folder.startswith("/"):
             yield folder.rstrip("/") or "/"
     for pattern in _TOOLKIT_PATTERNS:
@@ -223,7 +226,9 @@ def missing_evidence(missing: tuple[Missing, ...]) -> tuple[Evidence, ...]:
     )
 
 
-def library_path_effects(machine: Machine, target: Target, plays: list[Play]) -> Iterator[LibraryPathEffect]:
+def library_path_effects(
+    machine: Machine, target: Target, plays: list[Play], setting: Evidence
+) -> Iterator[LibraryPathEffect]:
     """Copies that differ between the orders as they are and the same without LD_LIBRARY_PATH."""
     without = {p.order: p for p in play_all(machine, target, without_library_path=True)}
     for play in plays:
@@ -244,9 +249,7 @@ def library_path_effects(machine: Machine, target: Target, plays: list[Play]) ->
                 instead_of=f"{kind}:{instead.object.real_path}",
                 via=use.via,
                 evidence=(
-                    Evidence(
-                        kind=EvidenceKind.ENVIRONMENT, source="LD_LIBRARY_PATH", text=machine.environ["LD_LIBRARY_PATH"]
-                    ),
+                    setting,
                     Evidence(kind=EvidenceKind.ELF, source=use.object.real_path, text=f"{stem}: {use.via}"),
                     Evidence(kind=EvidenceKind.ELF, source=instead.object.real_path, text=f"without it: {instead.via}"),
                 ),
@@ -269,7 +272,10 @@ PROBES = (
         environment=("LD_LIBRARY_PATH", "LD_PRELOAD"),
         collect=(
             "/usr/local/cuda*/lib64/lib*", "/usr/local/cuda*/targets/*/lib/lib*", "/usr/lib/x86_64-linux-gnu/libcu*",
-            "/usr/lib/x86_64-linux-gnu/libn*", "/usr/include/cudnn_version.h",
+            "/usr/lib/x86_64-linux-gnu/libn*", "/usr/lib/aarch64-linux-gnu/libcu*", "/usr/lib/aarch64-linux-gnu/libn*",
+            "/usr/local/cuda*/version.json", "/usr/include/cudnn_version.h", "/var/lib/dpkg/info/libcudnn*.list",
+            "site:torch/_C*.so", "site:torch/lib/*.so*", "site:nvidia/*/lib/*.so*", "site:tensorrt_libs/*.so*",
+            "site:nvidia/cudnn/include/cudnn_version.h",
         ),
     ),
 )  # fmt: skip

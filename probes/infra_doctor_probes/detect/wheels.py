@@ -354,6 +354,8 @@ PROBES = (
         version=1,
         title="Frameworks and accelerator packages of the Python environments",
         run=run,
-        collect=("*/torch/version.py", "*/torch/__init__.py", "*/onnxruntime/__init__.py", "*/onnxruntime/capi/*.py"),
+        collect=(
+            "site:torch/version.py", "site:torch/__init__.py", "site:onnxruntime/__init__.py", "site:onnxruntime/capi/*",
+        ),
     ),
-)
+)  # fmt: skip

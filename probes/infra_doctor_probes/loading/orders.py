@@ -9,8 +9,8 @@
 Each is one simulated process, started from the target's own interpreter. A soname that is loaded wins, so the orders
 differ; importing onnxruntime alone loads nothing of CUDA, its session does."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from infra_doctor.plugin import LoadedObject, Loader, Machine, PythonEnvironment, Target, python_environment
 from infra_doctor_probes.loading.first_use import open_parts
@@ -83,15 +83,34 @@ def _frameworks(machine: Machine, target: Target) -> Frameworks:
     ort = None
     owner = names[0] if names else ""
     for site in target.site_dirs if names else ():
-        if machine.is_file(f"{site}/onnxruntime/__init__.py"):
+        if machine.names(site + "/onnxruntime/capi"):
             dist = environment.distribution(owner)
             ort = read_onnxruntime(
                 machine, site + "/onnxruntime", target.python_version, dist.version if dist is not None else None
             )
-            if ort is not None and ort.package_name in names:
-                owner = str(ort.package_name)
+            if ort is not None and len(names) > 1:
+                owner = extension_owner(environment, ort, names)
+                ort = replace(ort, providers=usable_providers(owner, ort))
             break
     return Frameworks(torch=torch, torch_key=wheel_key("torch", target), ort=ort, ort_key=wheel_key(owner, target))
+
+
+def extension_owner(environment: PythonEnvironment, ort: OrtFiles, names: tuple[str, ...]) -> str:
+    """Whose extension module is on disk, where several distributions write it: by its digest, else by what the package says
+    of itself."""
+    for file in environment.records.contested:
+        if file.path == ort.extension and file.winners:
+            owners = [d.normalized for d in environment.distributions if d.path in file.winners]
+            if len(owners) == 1:
+                return owners[0]
+    return ort.package_name if ort.package_name in names else names[0]
+
+
+def usable_providers(owner: str, ort: OrtFiles) -> tuple[tuple[str, str], ...]:
+    """Providers that this build of the extension module knows. Another distribution's provider library may lie beside it,
+    not overwritten, and is never opened."""
+    known = _PROVIDERS_OF.get(owner)
+    return ort.providers if known is None else tuple(p for p in ort.providers if p[0] in known)
 
 
 def ort_distributions(environment: PythonEnvironment) -> tuple[str, ...]:
@@ -100,11 +119,27 @@ def ort_distributions(environment: PythonEnvironment) -> tuple[str, ...]:
     return tuple(d.normalized for d in environment.distributions if d.normalized in own)
 
 
+_PROVIDERS_OF: dict[str, tuple[str, ...]] = {
+    "onnxruntime": (),
+    "onnxruntime-gpu": (_CUDA, "TensorrtExecutionProvider"),
+    "onnxruntime-openvino": ("OpenVINOExecutionProvider",),
+    "onnxruntime-cann": ("CANNExecutionProvider",),
+    "onnxruntime-rocm": ("ROCMExecutionProvider", "MIGraphXExecutionProvider"),
+    "onnxruntime-migraphx": ("MIGraphXExecutionProvider",),
+    "onnxruntime-directml": (),
+}
 # Distributions whose module is `onnxruntime` (PyPI; the plug-in and genai packages have folders of their own).
 ORT_FLAVOURS = (
     "gpu", "openvino", "cann", "rocm", "migraphx", "directml", "training", "training-cpu", "qnn", "azure", "silicon",
     "coreml", "vitisai", "tvm", "dnnl", "noopenmp", "winml",
 )  # fmt: skip
+
+
+def environment_of(machine: Machine, target: Target) -> Mapping[str, str]:
+    """The environment variables under which the target's programs start: those of the process that was named, else the
+    shell's."""
+    how, _, number = target.chosen_by.partition(" ")
+    return machine.environ_of(int(number)) if how == "--pid" and number.isdecimal() else machine.environ
 
 
 def play_all(machine: Machine, target: Target, *, without_library_path: bool = False) -> tuple[Play, ...]:
@@ -124,7 +159,7 @@ def _play_all(machine: Machine, target: Target, without_library_path: bool) -> t
         orders += [PRELOAD] if found.ort.preload and (with_torch or found.ort.cuda) else []
     if not orders:
         return ()
-    environ = machine.environ
+    environ = environment_of(machine, target)
     start = Loader(
         machine,
         target.executable,

@@ -14,6 +14,7 @@ from infra_doctor_probes.loading.onnxruntime_session import parse_preload
 from infra_doctor_probes.loading.orders import ORT, ORT_TORCH, PRELOAD, TORCH, TORCH_ORT, play_all
 from infra_doctor_probes.loading.torch_import import parse_plan
 from tests.core.machine.libraries import library, live, needs_gcc
+from tests.probes.described_stack import CUDA13, LIB, PREFIX, SITE, cudnn, described, dist, ort, torch
 from tests.support.gather import Gathered, gather
 from tests.support.mini_stack import (
     ALL_AFTERWARDS,
@@ -288,3 +289,73 @@ def test_the_list_of_preload_dlls_follows_the_build() -> None:
 def test_file_names(file: str, kind: str | None) -> None:
     name = library_name(file)
     assert (name.kind if name else None) == kind
+
+
+# -- whose copy, which version ------------------------------------------------------------------------------------
+
+
+def test_system_toolkit_conda_and_wheel_copies() -> None:
+    toolkit = "/usr/local/cuda-13.0/targets/x86_64-linux/lib"
+    recipe = {
+        "elf": {
+            f"{LIB}/libcudnn.so.9.14.0": {"soname": "libcudnn.so.9"},
+            f"{toolkit}/libcudart.so.13.0.96": {"soname": "libcudart.so.13"},
+            f"{toolkit}/libcufft.so.12": {"soname": "libcufft.so.12"},
+            f"{PREFIX}/lib/libnccl.so.2": {"soname": "libnccl.so.2"},
+            f"{SITE}/torch/lib/libcusparseLt-f80c68d1.so.0": {"soname": "libcusparseLt-f80c68d1.so.0"},
+            f"{LIB}/stubs/libnvrtc.so.13": {"soname": "libnvrtc.so.13"},
+            "/usr/lib/libcublas.so.11": {"soname": "libcublas.so.11", "bits": 32},
+        },
+        "links": {
+            f"{LIB}/libcudnn.so.9": "libcudnn.so.9.14.0", f"{LIB}/libcudnn.so": "libcudnn.so.9",
+            "/usr/local/cuda": "cuda-13.0", "/usr/local/cuda-13.0/lib64": "targets/x86_64-linux/lib",
+            f"{toolkit}/libcudart.so.13": "libcudart.so.13.0.96",
+        },
+        "files": {
+            "/var/lib/dpkg/info/libcudnn9-cuda-13.list": "",
+            "/usr/local/cuda-13.0/version.json": '{"libcufft": {"version": "12.0.0.61"}, "nvidia_driver": {"version": "580.1"}}',
+            f"{PREFIX}/conda-meta/nccl-2.27.3.1-h123.json": "{}",
+            f"{PREFIX}/conda-meta/history": "",
+        },
+        "ldcache": {"libcudnn.so.9": f"{LIB}/libcudnn.so.9"},
+        "distributions": [dist("torch", "2.4.1", {"torch/lib/libcusparseLt-f80c68d1.so.0": "sha256=x"})],
+    }  # fmt: skip
+    _, found = described(recipe)
+    told = {
+        c.kind: (c.version, c.origin, c.attributes.get("cuda_major")) for c in found.components if c.kind != "wheel"
+    }
+    assert told == {
+        "cudnn": ("9.14.0", "system", 13),
+        "cudart": ("13.0.96", "toolkit /usr/local/cuda-13.0", 13),
+        "cufft": ("12.0.0.61", "toolkit /usr/local/cuda-13.0", 13),
+        "nccl": ("2.27.3.1", "conda nccl", None),
+        "cusparselt": (None, "wheel torch 2.4.1", None),
+    }
+    keys = {c.key for c in found.components}
+    assert f"cudnn:{LIB}/libcudnn.so.9.14.0" in keys
+
+
+def test_import_order_decides_between_system_and_wheel() -> None:
+    """An ONNX Runtime session first loads the system's cuDNN, and torch then gets that one."""
+    names = ("libcublasLt.so.13", "libcublas.so.13", "libcudart.so.13")
+    system = {
+        "elf": {f"{LIB}/{n}": {"soname": n} for n in names}
+        | {f"{LIB}/libcudnn.so.9.14.0": {"soname": "libcudnn.so.9"}},
+        "links": {f"{LIB}/libcudnn.so.9": "libcudnn.so.9.14.0"},
+        "ldcache": {n: f"{LIB}/{n}" for n in names} | {"libcudnn.so.9": f"{LIB}/libcudnn.so.9"},
+    }
+    plain = torch()
+    plain["files"][f"{SITE}/torch/__init__.py"] = ""
+    _, found = described(CUDA13, cudnn(), plain, ort("1.27.0", needed=("libcudnn.so.9",)), system)
+    copies = {c.version: c for c in found.kinds("cudnn")}
+    takes = {
+        version: {(u.order, u.consumer.partition("@")[0].removeprefix("wheel:")) for u in c.loaded_by}
+        for version, c in copies.items()
+    }
+    assert takes["9.14.0"] == {(ORT, "onnxruntime-gpu"), (ORT_TORCH, "onnxruntime-gpu"), (ORT_TORCH, "torch")}
+    assert takes["9.19.0.56"] == {
+        (TORCH, "torch"),
+        (TORCH_ORT, "torch"),
+        (TORCH_ORT, "onnxruntime-gpu"),
+        (PRELOAD, "onnxruntime-gpu"),
+    }
