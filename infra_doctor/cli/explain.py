@@ -21,8 +21,9 @@ def run(args: argparse.Namespace) -> int:
     items: dict[str, Check | CompatibilityRule | tuple[str, str]] = {c.id: c for c in found.checks}
     items |= {r.id: r for r in found.tables}
     items |= CORE_IDS
-    by_fold = {name.casefold(): name for name in items}
-    name = by_fold.get(args.id.casefold())
+    # A finding and a rule may differ by case alone: as it is written first, then findings before rules.
+    by_fold = {name.casefold(): name for name in sorted(items, key=lambda n: isinstance(items[n], CompatibilityRule))[::-1]}
+    name = args.id if args.id in items else by_fold.get(args.id.casefold())
     if name is None:
         near = difflib.get_close_matches(args.id.casefold(), by_fold, n=3, cutoff=0.4)
         nearest = ", ".join(by_fold[n] for n in near)

@@ -58,9 +58,10 @@ def findings(
     remedy: Callable[[Rows], str],
     passed: Callable[[Rows], str],
     group: Callable[[Compatibility], str] = lambda row: target_of(row.left) or target_of(row.right),
+    worst: Status = Status.FAIL,
 ) -> Iterator[Finding]:
     """One finding per group of incompatible rows (a hint where only uncertain rows speak), one for what is unknown, one
-    `pass` for the compatible rows where nothing is wrong."""
+    `pass` for the compatible rows where nothing is wrong. `worst` is the status of a certain incompatibility."""
     rows = tuple(rows)
     bad: dict[tuple[str, bool], list[Compatibility]] = {}
     for row in rows:
@@ -69,7 +70,7 @@ def findings(
     for (_, certain), found in bad.items():
         these = tuple(found)
         yield check.finding(
-            Status.FAIL if certain else Status.WARN,
+            worst if certain else Status.WARN,
             title(these) if certain else f"possibly: {title(these)}",
             subject=subject_of(these),
             detail=" ".join(dict.fromkeys(filter(None, (r.detail for r in these)))),

@@ -1,6 +1,6 @@
 """ARCH: the GPU's compute capability against what a wheel was built for, and against the driver's branch.
 
-Rests on the matrix rules `gpu-wheel-arch` and `gpu-driver-branch`; the compute capability is NVML's, or the PCI id's where
+Rests on the matrix rules `gpu-wheel-arch`, `gpu-cuda13-floor`, `gpu-jax` and `gpu-driver-branch`; the compute capability is NVML's, or the PCI id's where
 there is no driver."""
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from infra_doctor.plugin import Check, CheckContext, Compatibility, Finding, Severity
 from infra_doctor_probes.from_matrix import Rows, findings, named, others, target_of
 
-WHEEL_RULE, DRIVER_RULE = "gpu-wheel-arch", "gpu-driver-branch"
+WHEEL_RULES, DRIVER_RULE = ("gpu-wheel-arch", "gpu-cuda13-floor", "gpu-jax"), "gpu-driver-branch"
 
 
 def run(context: CheckContext) -> Iterator[Finding]:
@@ -16,7 +16,7 @@ def run(context: CheckContext) -> Iterator[Finding]:
     if not context.by_kind("gpu"):
         yield CHECK.skip("no NVIDIA GPU is there")
         return
-    rows = context.judged(WHEEL_RULE, DRIVER_RULE)
+    rows = context.judged(*WHEEL_RULES, DRIVER_RULE)
     if not rows:
         yield CHECK.skip("no driver and no wheel with GPU code is there to judge the GPUs against")
         return
@@ -27,7 +27,7 @@ def run(context: CheckContext) -> Iterator[Finding]:
         title=lambda bad: title(context, bad),
         remedy=remedy,
         passed=lambda good: f"{named(context, good, 'gpu')}: supported by {others(context, good, 'gpu')}",
-        group=lambda row: "\0".join((row.rule, target_of(row.left) or target_of(row.right), gpu_model(context, row))),
+        group=lambda row: "\0".join((str(row.rule == DRIVER_RULE), target_of(row.left) or target_of(row.right), gpu_model(context, row))),
     )
 
 

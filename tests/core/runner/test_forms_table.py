@@ -11,7 +11,7 @@ from infra_doctor.runner import registry
 from infra_doctor.runner.run import Run, RunOptions, form_capabilities
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "tools"))
-import machine_forms  # noqa: E402
+import machine_forms
 
 PLUGINS = registry.load(third_party=False)
 

@@ -1,0 +1,74 @@
+"""PY-PINS: installed versions against what the packages beside them pin.
+
+Rests on the matrix rules that read METADATA (or PyPI's, where none is installed): torch and its NVIDIA wheels, Triton,
+torchvision, JAX and its plug-ins, serving stacks, and the Python that wheels support."""
+
+from collections.abc import Iterator
+
+from infra_doctor.plugin import Check, CheckContext, Finding, Severity, Status
+from infra_doctor_probes.from_matrix import Rows, findings, label, listed
+
+RULES = ("torch-pins", "triton-torch", "torchvision-torch", "jax-jaxlib", "jax-plugin", "serving-torch", "python-floor")
+
+
+def run(context: CheckContext) -> Iterator[Finding]:
+    """One finding per environment."""
+    rows = context.judged(*RULES)
+    if not rows:
+        yield CHECK.skip("no environment holds packages that pin each other")
+        return
+    # A pin that no row knows is no risk to tell of; the matrix shows it.
+    judged = [row for row in rows if row.verdict != "unknown"]
+    if not judged:
+        yield CHECK.skip("no pin could be judged: the matrix says why")
+        return
+
+    def title(bad: Rows) -> str:
+        return "installed against a pin: " + listed(
+            f"{label(context, r.left)} with {label(context, r.right)}" for r in bad
+        )
+
+    yield from findings(
+        CHECK,
+        context,
+        judged,
+        title=title,
+        remedy=lambda bad: REMEDY,
+        passed=lambda good: f"{len(good)} pins are kept",
+        worst=Status.WARN,
+    )
+
+
+REMEDY = (
+    "Let one install command settle the versions of all of them together, in a fresh environment where that is easier: the"
+    " package that pins names the version it wants."
+)
+
+CHECK = Check(
+    id="PY-PINS",
+    title="Installed versions differ from what a package pins",
+    explanation="""\
+PyTorch is built against exact versions of NVIDIA's libraries, Triton and its torchvision, JAX against its jaxlib and
+plug-ins, vLLM and SGLang against one torch; their METADATA says so. A later `pip install` of another package may replace one
+of them: pip warns at that moment and never again. What breaks then is an undefined symbol, a missing operator, or nothing at
+all, so this is a warning.
+
+A newer version of a library within the same major is not reported: it is what NVIDIA's compatibility rules allow.""",
+    remediation=REMEDY,
+    sources=(
+        "https://packaging.python.org/en/latest/specifications/core-metadata/#requires-dist-multiple-use",
+        "https://pip.pypa.io/en/stable/cli/pip_check/",
+        "https://pytorch.org/get-started/previous-versions/",
+    ),
+    run=run,
+    severity=Severity.MEDIUM,
+    log_signatures=(
+        r"ERROR: pip's dependency resolver does not currently take into account all the packages that are installed",
+        r"operator torchvision::nms does not exist",
+        r"jaxlib version .* is newer than and incompatible with jax version",
+    ),
+    explained_by=("PY-CLOBBER-NV",),
+    tags=("python",),
+)
+
+CHECKS = (CHECK,)
