@@ -292,4 +292,4 @@ def main(agent, redactor_class, plan, argv=None):
 
 def packed_plan(package):
     """The plan that was packed beside us."""
-    return json.loads(pkgutil.get_data(package, "plan.json").decode("utf-8"))
+    return json.loads((pkgutil.get_data(package, "plan.json") or b"").decode("utf-8"))

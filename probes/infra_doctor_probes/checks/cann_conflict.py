@@ -23,9 +23,6 @@ from infra_doctor_probes.from_matrix import evidence_of, subject_of
 def run(context: CheckContext) -> Iterator[Finding]:
     """A finding for each contradiction, one `pass` where there is none."""
     sources = merged(context)
-    if not sources and not context.by_kind("cann"):
-        yield CHECK.skip("no Ascend driver or CANN was found")
-        return
     found = [f for fact in sources for f in versions(context, fact)]
     environment = context.fact(AscendEnvironment)
     if environment is not None and environment.known:
@@ -33,7 +30,9 @@ def run(context: CheckContext) -> Iterator[Finding]:
         found += variables(context, environment)
     found += packages(context)
     yield from found
-    if not found:
+    if not found and not sources:
+        yield CHECK.skip("no Ascend driver or CANN in use was found")
+    elif not found:
         evidence = tuple(e for fact in sources for e in fact.evidence)
         yield CHECK.finding(
             Status.PASS, "all places name the same Ascend driver and CANN versions",
@@ -60,6 +59,10 @@ def merged(context: CheckContext) -> tuple[AscendVersionSources, ...]:
 def versions(context: CheckContext, fact: AscendVersionSources) -> Iterator[Finding]:
     """Places that name different versions. A build number behind the same version is none."""
     names = tuple(dict.fromkeys(v for v, _ in fact.sources))
+    if not names:
+        title = f"the version of {fact.subject.partition(':')[2]} stands in none of its files"
+        yield CHECK.finding(Status.UNKNOWN, title, subject=(fact.subject,), severity=Severity.LOW)
+        return
     if not differ(names) or same_up_to_build(names):
         return
     driver = fact.subject.startswith("driver:")
@@ -153,7 +156,10 @@ DRIVER_DETAIL = (
     "Files of a newer driver lie beside the old one that still runs, or a container has the files of another version than its"
     " host's driver."
 )
-DRIVER_REMEDY = "On a host, reboot after the driver was installed. In a container, mount the host's driver/version.info and driver/lib64."
+DRIVER_REMEDY = (
+    "On a host, reboot after the driver was installed. In a container, mount the version.info and lib64 of the host's driver in"
+    " place of the image's own."
+)
 REMEDY = (
     "Find out which is right with the package list of the image or machine; then repair or remove the leftover (a version.cfg or"
     " a `latest` of another installation), or install one CANN anew into an empty path."

@@ -216,6 +216,7 @@ interpreter's own ELF, for each import order. From 1.28 on cuDNN is no such depe
         "TORCH-ORT-CUDA",
         "LDPATH-SHADOW",
         "CANN-ENV",
+        "DRV-OLD",
     ),
     tags=("onnxruntime",),
 )

@@ -5,7 +5,7 @@ RECORD says who claims a file, sha256 says whose bytes it holds (probe python.wh
 from collections.abc import Iterator
 
 from infra_doctor.plugin import Check, CheckContext, Finding, Severity, Status
-from infra_doctor_probes.detect.wheels import WheelContest, WheelFilesGone
+from infra_doctor_probes.detect.wheel_files import WheelContest, WheelFilesGone
 from infra_doctor_probes.in_target import Seen, nvidia_gpu, prefix_of, titled, wheel_name
 
 

@@ -5,7 +5,8 @@ RECORD says who claims a file, sha256 says whose bytes it holds (probe python.wh
 from collections.abc import Iterator
 
 from infra_doctor.plugin import Check, CheckContext, Finding, Severity, Status
-from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild, WheelContest, WheelFilesGone, ort_build
+from infra_doctor_probes.detect.wheel_files import WheelContest, WheelFilesGone
+from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild, ort_build
 from infra_doctor_probes.in_target import Seen, device_for, prefix_of, titled, wheel_name
 
 _PROVIDER = {

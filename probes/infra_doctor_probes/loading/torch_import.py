@@ -15,6 +15,7 @@ from infra_doctor.plugin import Machine
 from infra_doctor_probes.loading.process import Process
 
 _TEXT_CAP_BYTES = 1 << 20
+_START_UP_CAP = 30_000  # characters; the real thing has 8,000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +78,7 @@ def parse_plan(text: str, cuda: str | None) -> TorchPlan:
     end = text.find("if (USE_RTLD_GLOBAL_WITH_LIBTORCH", start)
     if start < 0:
         return TorchPlan(understood="libtorch_global_deps" not in text)
-    text = text[start : end if end > start else start + 20_000]
+    text = text[start : min(end if end > start else len(text), start + _START_UP_CAP)]
     everything = _list_of_libraries(text)
     single = tuple(
         Preload(folder=folder, pattern=pattern, required=not optional)
@@ -100,7 +101,7 @@ def parse_plan(text: str, cuda: str | None) -> TorchPlan:
 
 
 def _list_of_libraries(text: str) -> tuple[Preload, ...]:
-    literal = re.search(r"\bcuda_libs\b[^=\n]*=\s*[\[{](.*?)\n\s*[\]}]", text, re.DOTALL)
+    literal = re.search(r"\bcuda_libs\b[^=\n]*=\s*[\[{](.{0,6000}?)\n[ \t]*[\]}]", text, re.DOTALL)
     if literal is None:
         return ()
     pairs = re.findall(r"[\"'](\w+)[\"']\s*[:,]\s*[\"'](lib[^\"']+)[\"']", literal.group(1))

@@ -1,6 +1,7 @@
 """Copies of the CUDA libraries and who loads them: predictions against the maps of a real process, and described machines."""
 
 import posixpath
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from infra_doctor_probes.loading.onnxruntime_session import parse_preload
 from infra_doctor_probes.loading.orders import ORT, ORT_TORCH, PRELOAD, TORCH, TORCH_ORT, play_all
 from infra_doctor_probes.loading.torch_import import parse_plan
 from tests.core.machine.libraries import library, live, needs_gcc
-from tests.probes.described_stack import CUDA13, LIB, PREFIX, SITE, cudnn, described, dist, ort, torch
+from tests.probes.described_stack import CUDA13, LIB, PREFIX, SITE, TARGET, cudnn, described, dist, merged, ort, torch
 from tests.support.gather import Gathered, gather
 from tests.support.mini_stack import (
     ALL_AFTERWARDS,
@@ -26,6 +27,7 @@ from tests.support.mini_stack import (
 from tests.support.mini_stack import (
     ORT as ORT_TEXT,
 )
+from tests.support.recipe import recipe_machine
 
 # Found without any wheel on a machine with a system-wide CUDA: what is said to be missing here would not be.
 _SYSTEM = {"libcublas.so.13", "libcublasLt.so.13", "libcudnn.so.9"}
@@ -359,3 +361,17 @@ def test_import_order_decides_between_system_and_wheel() -> None:
         (TORCH_ORT, "onnxruntime-gpu"),
         (PRELOAD, "onnxruntime-gpu"),
     }
+
+
+def test_a_named_process_has_its_own_environment() -> None:
+    other = "/opt/other/libcublas.so.13"
+    recipe = merged(
+        CUDA13, cudnn(), torch(search={"runpath": TORCH_SEARCH}), {"elf": {other: {"soname": "libcublas.so.13"}}},
+        {"environment": {}, "processes": {"42": {"LD_LIBRARY_PATH": "/opt/other"}}},
+    )  # fmt: skip
+    recipe["files"][f"{SITE}/torch/__init__.py"] = ""
+    machine = recipe_machine(recipe, ("LD_LIBRARY_PATH",))
+    found = gather(machine, *PROBES, targets=(replace(TARGET, chosen_by="--pid 42"),))
+    assert [c.location for c in found.kinds("cublas") if c.loaded_by] == [other]
+    shell = gather(recipe_machine(recipe, ("LD_LIBRARY_PATH",)), *PROBES, targets=(TARGET,))
+    assert [c.location for c in shell.kinds("cublas") if c.loaded_by] == [f"{SITE}/nvidia/cu13/lib/libcublas.so.13"]

@@ -1,0 +1,172 @@
+"""Whose bytes are on disk where several wheels write the same files, and which wheels lost their files.
+
+Ownership is what RECORD and sha256 say: pip lets one wheel overwrite another's files and reports nothing, and an uninstall
+removes what both claim (pypa/pip#4625)."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from infra_doctor.plugin import (
+    Distribution,
+    Evidence,
+    EvidenceKind,
+    Machine,
+    PythonEnvironment,
+    RecordScan,
+    Target,
+    fact,
+)
+from infra_doctor_probes.loading.names import library_name
+from infra_doctor_probes.loading.orders import wheel_key
+
+# The accelerator stack, by PEP 503 name. A name in "-*" stands for all that begin so.
+STACK = """
+torch torchvision torchaudio torchtext torchao torch-* torchtune torchrec triton triton-* pytorch-triton*
+functorch torchdata torchmetrics tensorflow tensorflow-* tf-* tf2onnx keras jax jax-* jaxlib flax libtpu
+libtpu-* optax onnxruntime onnxruntime-* ort-* onnx onnx-* onnxoptimizer onnxsim skl2onnx onnxconverter-common
+tensorrt tensorrt-* torch-tensorrt polygraphy nvidia-* pynvml cuda-* cupy cupy-* numba numba-cuda cuda-python
+vllm vllm-* sglang sglang-* sgl-kernel flash-attn flash-attn-* flash-mla xformers flashinfer flashinfer-*
+deepspeed deepspeed-* bitsandbytes apex transformer-engine transformer-engine-* lmdeploy fastdeploy fastdeploy-*
+llama-cpp-python ctranslate2 mnn mnn-* exllamav2 autoawq auto-gptq gptqmodel deep-gemm deep-ep lmcache
+paddlepaddle paddlepaddle-* paddle-* mindspore mindspore-* mindformers mindie mindie-* oneflow oneflow-*
+torch-npu torch-mlu torch-musa torch-xla torch-directml torch-gcu vllm-ascend triton-ascend te hccl auto-tune opc-tool
+openvino openvino-* openvino-dev nncf intel-extension-for-* intel-* dpctl dpnp oneccl-bind-pt tvm apache-tvm
+apache-tvm-* iree-* tpu-mlir tpu-mlir-* transformers accelerate peft trl diffusers safetensors optimum optimum-*
+numpy protobuf sentence-transformers verl unsloth unsloth-* megatron-core megatron-* nemo-toolkit lightning
+pytorch-lightning ray mpi4py horovod nccl4py ucx-py ucxx-* rmm rmm-* cudf cudf-* cuml cuml-* dali nvidia-dali-*
+faiss-gpu faiss-gpu-* gpustat nvitop py3nvml
+"""
+_NAMES = frozenset(n for n in STACK.split() if not n.endswith("*"))
+_PREFIXES = tuple(n[:-1] for n in STACK.split() if n.endswith("*"))
+
+
+@fact("wheel-contest", 1)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WheelContest:
+    """Distributions that claim the same files with different contents. `won` has, for each wheel key of `wheels`, how many
+    of the contested files hold its bytes; `files` is the number of contested files, `missing` of those that are gone,
+    `changed` of those that hold nobody's bytes, `not_read` of those that were not hashed."""
+
+    target: str
+    wheels: tuple[str, ...]
+    files: int
+    won: tuple[tuple[str, int], ...]
+    missing: int = 0
+    changed: int = 0
+    not_read: int = 0
+    libraries: tuple[
+        tuple[str, tuple[str, ...]], ...
+    ] = ()  # (contested shared object, wheel keys whose bytes it holds)
+    required_by: tuple[tuple[str, str], ...] = ()  # (wheel key, key of a framework that requires it)
+    evidence: tuple[Evidence, ...] = ()
+
+
+@fact("wheel-files-gone", 1)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WheelFilesGone:
+    """A distribution that is installed by its metadata while shared objects that it lists are not there."""
+
+    target: str
+    wheel: str
+    gone: tuple[str, ...]
+    listed: int
+    required_by: str = ""  # wheel key of a framework that requires it
+    evidence: tuple[Evidence, ...] = ()
+
+
+def in_stack(name: str) -> bool:
+    """Whether a PEP 503 name belongs to the accelerator stack."""
+    return name in _NAMES or name.startswith(_PREFIXES)
+
+
+def wheel_files(
+    machine: Machine, target: Target, environment: PythonEnvironment, wheels: list[Distribution]
+) -> Iterator[WheelContest | WheelFilesGone]:
+    """Contests and missing files of one target; `wheels` are its distributions of the accelerator stack."""
+    yield from contests(target, environment)
+    yield from files_gone(machine, target, environment, wheels)
+
+
+def requirers(target: Target, environment: PythonEnvironment) -> dict[str, str]:
+    """Wheel key -> key of a distribution that requires it without an extra, torch before others."""
+    found: dict[str, str] = {}
+    for dist in sorted(environment.distributions, key=lambda d: (d.normalized != "torch", d.normalized)):
+        for line in dist.requires:
+            if line.startswith("nvidia") and "extra ==" not in line:
+                name = re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0].lower().replace("_", "-").replace(".", "-")
+                found.setdefault(wheel_key(name, target), wheel_key(dist.normalized, target))
+    return found
+
+
+def contests(target: Target, environment: PythonEnvironment) -> Iterator[WheelContest]:
+    """Contested files by the group of distributions that claim them."""
+    records: RecordScan = environment.records
+    dists = {d.path: d for d in environment.distributions}
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for number, file in enumerate(records.contested):
+        claimants = tuple(sorted({c.distribution for c in file.claims}))
+        groups.setdefault(claimants, []).append(number)
+    for claimants, numbers in sorted(groups.items()):
+        known = [dists[c] for c in claimants if c in dists]
+        if len(known) < 2 or not any(in_stack(d.normalized) for d in known):
+            continue
+        keys = {d.path: wheel_key(d.normalized, target) for d in known}
+        won = dict.fromkeys(keys.values(), 0)
+        missing = changed = not_read = 0
+        libraries = []
+        for file in (records.contested[n] for n in numbers):
+            if not file.exists:
+                missing += 1
+            elif file.winners is None:
+                not_read += 1
+            else:
+                changed += not file.winners
+                for winner in file.winners:
+                    won[keys.get(winner, "")] = won.get(keys.get(winner, ""), 0) + 1
+                if ".so" in file.path.rpartition("/")[2]:
+                    libraries.append((file.path, tuple(keys[w] for w in file.winners if w in keys)))
+        won.pop("", None)
+        yield WheelContest(
+            target=target.key,
+            wheels=tuple(keys.values()),
+            files=len(numbers),
+            won=tuple(won.items()),
+            missing=missing,
+            changed=changed,
+            not_read=not_read,
+            libraries=tuple(libraries),
+            required_by=tuple((k, r) for k, r in requirers(target, environment).items() if k in keys.values()),
+            evidence=tuple(
+                Evidence(
+                    kind=EvidenceKind.METADATA,
+                    source=d.path + "/RECORD",
+                    text=f"{won[keys[d.path]]} of {len(numbers)} contested files hold the bytes of {d.normalized} {d.version}",
+                )
+                for d in known
+            ),
+        )
+
+
+def files_gone(
+    machine: Machine, target: Target, environment: PythonEnvironment, wheels: list[Distribution]
+) -> Iterator[WheelFilesGone]:
+    """Shared objects of ONNX Runtime and NVIDIA wheels that RECORD lists and that are not there: what an uninstall of
+    another wheel with the same files leaves behind."""
+    watched = {d.path: d for d in wheels if d.normalized.startswith(("nvidia-", "onnxruntime", "tensorrt"))}
+    listed: dict[str, list[str]] = {}
+    for path, owner in environment.records.libraries:
+        file = path.rpartition("/")[2]
+        if owner in watched and (library_name(file) is not None or "onnxruntime" in file):
+            listed.setdefault(owner, []).append(path)
+    for owner, paths in listed.items():
+        gone = tuple(p for p in paths if not machine.exists(p))
+        if gone:
+            seen = Evidence(
+                kind=EvidenceKind.METADATA, source=owner + "/RECORD", text=f"lists {gone[0]}, which is not there"
+            )
+            key = wheel_key(watched[owner].normalized, target)
+            yield WheelFilesGone(
+                target=target.key, wheel=key, gone=gone, listed=len(paths),
+                required_by=requirers(target, environment).get(key, ""), evidence=(seen,),
+            )  # fmt: skip
