@@ -3,6 +3,7 @@
 from enum import Enum
 
 from infra_doctor.plugin import CheckContext, Command, Component, Status
+from infra_doctor_probes.detect.libraries import FrameworkImport
 
 
 class Seen(Enum):
@@ -37,6 +38,11 @@ def device_for(ctx: CheckContext, provider: str) -> Seen:
 def at_most_warn(seen: Seen) -> Status:
     """`fail` where the device is there; `warn` where only the files speak."""
     return Status.FAIL if seen is Seen.PRESENT else Status.WARN
+
+
+def failing_orders(ctx: CheckContext, target: str) -> set[str]:
+    """Import orders in which an import of torch fails: nothing that comes after it is a way out."""
+    return {f.order for f in ctx.facts(FrameworkImport) if f.target == target and f.loads is False}
 
 
 def wheel_name(key: str) -> str:

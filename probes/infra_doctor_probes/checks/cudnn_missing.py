@@ -9,7 +9,16 @@ from infra_doctor.plugin import Check, CheckContext, Evidence, EvidenceKind, Fin
 from infra_doctor_probes.detect.libraries import FrameworkImport
 from infra_doctor_probes.detect.onnxruntime import ProviderLoad
 from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild
-from infra_doctor_probes.in_target import Seen, at_most_warn, copies, nvidia_gpu, pip_install, prefix_of, titled
+from infra_doctor_probes.in_target import (
+    Seen,
+    at_most_warn,
+    copies,
+    failing_orders,
+    nvidia_gpu,
+    pip_install,
+    prefix_of,
+    titled,
+)
 from infra_doctor_probes.loading.names import DRIVER_SONAMES
 from infra_doctor_probes.loading.orders import ORT, PRELOAD, TORCH
 from infra_doctor_probes.loading.process import Missing
@@ -50,7 +59,8 @@ def cases(ctx: CheckContext) -> Iterator[Case]:
     loads = [x for x in ctx.facts(ProviderLoad) if x.name == "CUDAExecutionProvider"]
     for alone in loads:
         if alone.order == ORT:
-            same = [x for x in loads if x.provider == alone.provider]
+            failing = failing_orders(ctx, alone.target)
+            same = [x for x in loads if x.provider == alone.provider and x.order not in failing]
             yield Case(
                 consumer=alone.wheel, target=alone.target, what="CUDAExecutionProvider", opens=alone.opens,
                 missing=alone.missing, works=tuple(x.order for x in same if not any(map(of_cudnn, x.missing))),

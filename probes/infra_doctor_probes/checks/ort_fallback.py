@@ -11,6 +11,7 @@ from infra_doctor_probes.in_target import (
     Seen,
     at_most_warn,
     device_for,
+    failing_orders,
     pip_install,
     prefix_of,
     titled,
@@ -76,7 +77,8 @@ def judge(ctx: CheckContext, build: OnnxRuntimeBuild, name: str, loads: list[Pro
             Status.PASS, f"{where}: {name} loads once the driver's {missing[0]} is there (a container gets it from its host)",
             subject=subject, severity=Severity.LOW, evidence=alone.evidence,
         )  # fmt: skip
-    works = [x.order for x in loads if x.opens or (seen is Seen.NOT_VISIBLE and needs_driver_alone(x))]
+    usable = [x for x in loads if x.order not in failing_orders(ctx, build.target)]
+    works = [x.order for x in usable if x.opens or (seen is Seen.NOT_VISIBLE and needs_driver_alone(x))]
     text = f"needs {', '.join(missing)}" if missing else "its library cannot be opened"
     if works:
         return CHECK.finding(

@@ -259,9 +259,7 @@ def find_library(machine: Machine, folders: tuple[str, ...], name: str) -> str |
     return next((p for p in paths if machine.is_file(p)), None)
 
 
-_LAYOUTS = (
-    f"{DEFAULT_BASE}/cann", f"{DEFAULT_BASE}/cann-*", f"{DEFAULT_BASE}/ascend-toolkit/*",
-)  # fmt: skip
+_LAYOUTS = (f"{DEFAULT_BASE}/cann", f"{DEFAULT_BASE}/cann-*", f"{DEFAULT_BASE}/ascend-toolkit/*")
 PROBES = (
     Probe(
         id="ascend-cann",
@@ -272,7 +270,9 @@ PROBES = (
         collect=(
             DEFAULT_BASE, f"{DEFAULT_BASE}/ascend-toolkit", f"{DEFAULT_BASE}/ascend-toolkit/set_env.sh",
             *(f"{root}{part}" for root in _LAYOUTS for part in ("", "/set_env.sh", *(f"/{mark}" for mark in MARKS))),
-            *(f"{root}/{f}/{n}" for root in _LAYOUTS for f in LIBRARY_FOLDERS for n in ("libascendcl.so", "libhccl.so")),
+            # listed, so that a replay knows what they hold; of libraries that something needs the ELF facts are taken
+            *(f"{root}/{folder}" for root in _LAYOUTS for folder in LIBRARY_FOLDERS),
+            *(f"{root}/{part}" for root in _LAYOUTS for part in LINKED_PARTS),
         ),
     ),
 )  # fmt: skip

@@ -141,6 +141,7 @@ PROBES = (
         collect=(
             INSTALL_INFO, f"{DEFAULT_BASE}/driver/version.info", f"{DEFAULT_BASE}/firmware/version.info",
             f"{DEFAULT_BASE}/driver/lib64/driver/libdcmi.so", "/usr/local/dcmi/libdcmi.so",
+            *(f"{DEFAULT_BASE}/driver/lib64{part}" for part in ("", "/driver", "/common")),
             *(f"/sys/module/{name}" for name in MODULES),
         ),
     ),

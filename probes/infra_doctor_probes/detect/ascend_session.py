@@ -85,11 +85,10 @@ def dcmi_chip(device: object) -> Chip | None:
 
 def ask_npu_smi(machine: Machine) -> tuple[AscendSession, tuple[Chip, ...]]:
     """`npu-smi info` from PATH, else from where the driver links it."""
-    tool = "npu-smi"
-    if machine.which(tool) is None:
-        places = ("/usr/local/bin/npu-smi", "/usr/local/sbin/npu-smi")
-        tool = next((p for p in places if machine.is_file(p)), tool)
-    result = machine.run(tool, "info", timeout_s=TIMEOUT_S)
+    for tool in ("npu-smi", "/usr/local/bin/npu-smi", "/usr/local/sbin/npu-smi"):
+        result = machine.run(tool, "info", timeout_s=TIMEOUT_S)
+        if not result.error:
+            break
     text = parse_npu_smi(result.stdout) if result.stdout.strip() else parse_npu_smi(result.stderr)
     error = text.error or text.problem
     if result.timed_out:
@@ -107,7 +106,9 @@ def ask_npu_smi(machine: Machine) -> tuple[AscendSession, tuple[Chip, ...]]:
         tool_version=text.tool_version,
         driver_version=text.driver_version,
         chip_count=len(text.chips),
-        evidence=(Evidence(kind=EvidenceKind.COMMAND, source=f"{tool} info", text=shown),),
+        evidence=(
+            Evidence(kind=EvidenceKind.COMMAND, source=f"{'npu-smi' if result.error else tool} info", text=shown),
+        ),
     ), text.chips
 
 

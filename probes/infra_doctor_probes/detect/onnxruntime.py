@@ -57,14 +57,17 @@ def providers(machine: Machine, target: Target) -> Iterator[object]:
     if ort is None:
         return
     loads: dict[str, list[ProviderLoad]] = {}
+    failing: set[str] = set()
     for play in play_all(machine, target):
+        # Where torch cannot be imported, what comes after it is no way to load a provider.
+        failing |= {o.order for o in play.outcomes if not o.provider and o.loads is False}
         for outcome in play.outcomes:
             if outcome.provider:
                 loads.setdefault(outcome.provider, []).append(provider_load(target, outcome))
     paths = {CPU_PROVIDER: ort.extension, **dict(ort.providers)}
     for name in (CPU_PROVIDER, *(p for p, _ in ort.providers)):
         found = loads.get(name, [])
-        yield component(target, name, paths[name], found)
+        yield component(target, name, paths[name], found, failing)
         yield from found
 
 
@@ -83,10 +86,10 @@ def provider_load(target: Target, outcome: Outcome) -> ProviderLoad:
     )
 
 
-def component(target: Target, name: str, path: str, loads: list[ProviderLoad]) -> Component:
+def component(target: Target, name: str, path: str, loads: list[ProviderLoad], failing: set[str]) -> Component:
     """The component: `loads` by the order of an ONNX Runtime on its own, else the first order that works."""
     alone = next((x for x in loads if x.order == "onnxruntime"), None)
-    working = [x.order for x in loads if x.complete]
+    working = [x.order for x in loads if x.complete and x.order not in failing]
     if alone is None or alone.opens is None:
         word = "unknown"
     elif alone.complete:

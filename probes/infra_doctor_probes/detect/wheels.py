@@ -21,8 +21,9 @@ from infra_doctor.plugin import (
     fact,
     python_environment,
 )
-from infra_doctor_probes.detect.wheel_files import in_stack, wheel_files
+from infra_doctor_probes.detect.wheel_files import wheel_files
 from infra_doctor_probes.loading.orders import frameworks, ort_distributions, wheel_key
+from infra_doctor_probes.stack_names import in_stack as in_stack
 
 # Local version labels of PyTorch builds that are no CUDA build though some of them set torch.version.cuda.
 _LOOK_ALIKES = {

@@ -150,6 +150,14 @@ def test_a_gpu_without_its_driver_library() -> None:
     assert finding.status is Status.FAIL
 
 
+def test_a_torch_that_cannot_be_imported_is_no_way_out() -> None:
+    broken = torch()
+    broken["elf"][f"{SITE}/torch/lib/libtorch_cuda.so"]["needed"].append("libmagma.so")
+    text = remedy(one(judged(DRIVER, CUDA13, cudnn(), broken, ort()), "ORT-FALLBACK"))
+    assert "preload_dlls()" in text
+    assert "import torch" not in text
+
+
 def test_an_image_gets_its_driver_later() -> None:
     out = judged(CUDA13, cudnn(), torch(), ort(needed=("libcuda.so.1",)), gpu=None)
     finding = one(out, "ORT-FALLBACK")

@@ -13,8 +13,9 @@ from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.types import Capability, MachineForm
 from infra_doctor.model.component import Target
 from infra_doctor_probes.detect import wheels
-from infra_doctor_probes.detect.wheel_files import WheelContest, WheelFilesGone, in_stack
+from infra_doctor_probes.detect.wheel_files import WheelContest, WheelFilesGone
 from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild, TorchBuild, parse_version_file
+from infra_doctor_probes.stack_names import in_stack
 from tests.probes.described_stack import SITE, described, dist, ort, torch
 from tests.support.gather import Gathered, gather
 
