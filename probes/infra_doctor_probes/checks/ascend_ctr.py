@@ -5,9 +5,9 @@ Rests on the nodes under /dev, on the host's NPUs that show on the bus, and on h
 from collections.abc import Iterator
 
 from infra_doctor.plugin import Check, CheckContext, Confidence, Finding, Severity, Status
-from infra_doctor_probes.detect.ascend_environment import AscendEnvironment
-from infra_doctor_probes.detect.ascend_npu import AscendDeviceNodes, AscendNpusNotGiven
-from infra_doctor_probes.detect.ascend_session import AscendSession
+from infra_doctor_probes.ascend.environment import AscendEnvironment
+from infra_doctor_probes.ascend.npu import AscendDeviceNodes, AscendNpusNotGiven
+from infra_doctor_probes.ascend.session import AscendSession
 from infra_doctor_probes.detect.system import Container
 
 # dcmi error codes that containers give: no privileges, not supported in containers, held elsewhere.

@@ -14,9 +14,9 @@ from infra_doctor.plugin import (
     Status,
     Verdict,
 )
-from infra_doctor_probes.detect.ascend_environment import ROOTS, AscendEnvironment
-from infra_doctor_probes.detect.ascend_files import AscendVersionSources, differ
-from infra_doctor_probes.detect.ascend_frameworks import AscendFrameworkLibraries
+from infra_doctor_probes.ascend.environment import AscendEnvironment
+from infra_doctor_probes.ascend.files import AscendVersionSources, differ
+from infra_doctor_probes.ascend.frameworks import AscendFrameworkLibraries
 from infra_doctor_probes.from_matrix import evidence_of, subject_of
 
 
@@ -106,7 +106,7 @@ def paths(context: CheckContext, environment: AscendEnvironment) -> Iterator[Fin
 def variables(context: CheckContext, environment: AscendEnvironment) -> Iterator[Finding]:
     """The two variables that name the root name different ones."""
     named = {
-        name: value for name in ROOTS if (value := environment.value(name)) and (name, value) not in environment.astray
+        name: value for name in ROOT_VARIABLES if (value := environment.value(name)) and (name, value) not in environment.astray
     }
     roots = {name: root_of(context, value) for name, value in named.items()}
     if len({r for r in roots.values() if r}) > 1:

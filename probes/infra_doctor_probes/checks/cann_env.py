@@ -16,8 +16,8 @@ from infra_doctor.plugin import (
     Status,
     major_minor,
 )
-from infra_doctor_probes.detect.ascend_environment import AscendEnvironment
-from infra_doctor_probes.detect.ascend_frameworks import AscendFrameworkLibraries
+from infra_doctor_probes.ascend.environment import AscendEnvironment
+from infra_doctor_probes.ascend.frameworks import AscendFrameworkLibraries
 
 # Libraries of the driver's lib64, not of CANN.
 DRIVER_LIBRARIES = ("libascend_hal.so", "libdrvdsmi_host.so", "libdcmi.so", "libdrvdsmi.so")

@@ -15,7 +15,7 @@ from infra_doctor.plugin import (
     Status,
     Verdict,
 )
-from infra_doctor_probes.detect.ascend_frameworks import CannPythonPackages
+from infra_doctor_probes.ascend.frameworks import CannPythonPackages
 from infra_doctor_probes.from_matrix import row_evidence
 
 

@@ -79,7 +79,9 @@ def finding(ctx: CheckContext, consumer: str, shadows: list[Shadow]) -> Finding:
     first = next((s for s in shadows if s.older and s.taken.kind in _MUST_NOT_BE_OLDER), shadows[0])
     copies = {s.taken.key: s for s in reversed(shadows)}
     more = f" and {len(copies) - 1} more" if len(copies) > 1 else ""
-    folders = ", ".join(dict.fromkeys((s.taken.location or "").rpartition("/")[0] for s in shadows))
+    entries = {e.rstrip("/") for s in ctx.facts(LibraryPath) for e in s.value.split(":")}
+    places = dict.fromkeys(s.effect.folder for s in shadows)
+    folders = ", ".join([p for p in places if p in entries] or places)
     orders = ", ".join(dict.fromkeys(f'"{s.effect.order}"' for s in shadows))
     return CHECK.finding(
         Status.FAIL if breaks and nvidia_gpu(ctx) is Seen.PRESENT else Status.WARN,

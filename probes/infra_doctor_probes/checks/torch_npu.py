@@ -18,8 +18,8 @@ from infra_doctor.plugin import (
     Severity,
     Status,
 )
-from infra_doctor_probes.detect.ascend_environment import AscendEnvironment
-from infra_doctor_probes.detect.ascend_frameworks import AscendFrameworkLibraries
+from infra_doctor_probes.ascend.environment import AscendEnvironment
+from infra_doctor_probes.ascend.frameworks import AscendFrameworkLibraries
 from infra_doctor_probes.from_matrix import Rows, findings, named, others
 from infra_doctor_probes.tables.ascend_frameworks import PAIRS, base
 from infra_doctor_probes.tables.common import rows

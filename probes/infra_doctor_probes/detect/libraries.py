@@ -67,13 +67,15 @@ class LibraryPath:
 @fact("library-path-effect", 1)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LibraryPathEffect:
-    """LD_LIBRARY_PATH makes a consumer load another copy than it would without: component keys of both."""
+    """LD_LIBRARY_PATH makes a consumer load another copy than it would without: component keys of both. `folder` is where
+    the loader found it, links not resolved: an entry of the variable, unless the copy came in behind another."""
 
     target: str
     consumer: str
     order: str
     taken: str
     instead_of: str
+    folder: str
     via: str
     evidence: tuple[Evidence, ...] = ()
 
@@ -247,6 +249,7 @@ def library_path_effects(
                 order=play.order,
                 taken=f"{kind}:{use.object.real_path}",
                 instead_of=f"{kind}:{instead.object.real_path}",
+                folder=posixpath.dirname(use.object.path),
                 via=use.via,
                 evidence=(
                     setting,

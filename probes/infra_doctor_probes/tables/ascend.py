@@ -18,7 +18,7 @@ from infra_doctor.plugin import (
     pair,
     parse_version,
 )
-from infra_doctor_probes.detect.ascend_files import brackets, differ
+from infra_doctor_probes.ascend.files import brackets, differ
 from infra_doctor_probes.tables.common import label, rows, table_text, text
 
 OWN_FILES = "the packages' own version.info files"

@@ -5,7 +5,7 @@ Only CANN 8.2.RC1's guide was read. Its limits are never applied to another vers
 from collections.abc import Iterator
 
 from infra_doctor.plugin import CheckContext, Compatibility, CompatibilityRule, Component, Verdict, in_range, pair
-from infra_doctor_probes.detect.ascend_frameworks import CannPythonPackages
+from infra_doctor_probes.ascend.frameworks import CannPythonPackages
 from infra_doctor_probes.tables.ascend import doubt, in_use
 from infra_doctor_probes.tables.common import label, rows, table_text
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from infra_doctor.plugin import Capability, Evidence, EvidenceKind, Machine, fact
-from infra_doctor_probes.detect.ascend_npu_smi import Chip, parse_npu_smi
+from infra_doctor_probes.ascend.npu_smi import Chip, parse_npu_smi
 
 CHILD = "infra_doctor_probes.children.dcmi"
 TIMEOUT_S = 10.0

@@ -17,18 +17,16 @@ from infra_doctor.plugin import (
     EvidenceKind,
     Loader,
     Machine,
-    Probe,
     ProbeContext,
     Resolution,
     Target,
     fact,
     python_environment,
 )
-from infra_doctor_probes.detect.ascend_cann import find_library
-from infra_doctor_probes.detect.ascend_files import DEFAULT_BASE
-from infra_doctor_probes.detect.ascend_packages import folders_of
+from infra_doctor_probes.ascend.cann import find_library
+from infra_doctor_probes.ascend.packages import folders_of
+from infra_doctor_probes.detect.ascend import BASE, FRAMEWORKS
 
-CONSUMERS = ("torch-npu", "mindspore", "onnxruntime-cann")
 # torch's own libraries: where these are missing, torch is, which is another check's to say.
 TORCH_LIBRARIES = ("libtorch", "libc10", "libshm", "libgomp", "libstdc++", "libgcc_s", "libonnxruntime")
 # What CANN's installation guide asks for in Python (8.2.RC1; the names are those of PyPI).
@@ -68,7 +66,7 @@ class CannPythonPackages:
 def run(ctx: ProbeContext) -> Iterator[object]:
     """Facts for each target that holds a framework for Ascend."""
     for target in ctx.targets:
-        wheels = {w.name: w for w in ctx.by_kind("wheel", target=target.key) if w.name in CONSUMERS}
+        wheels = {w.name: w for w in ctx.by_kind("wheel", target=target.key) if w.name in FRAMEWORKS}
         if "torch-npu" in wheels:
             yield torch_npu(ctx, target, wheels["torch-npu"])
         if "onnxruntime-cann" in wheels:
@@ -171,7 +169,7 @@ def missing_of_ascend(ctx: ProbeContext, result: Resolution, package: str) -> tu
 def driver_folders(ctx: ProbeContext) -> tuple[str, ...]:
     """The folders of the driver."""
     driver = next((c for c in ctx.by_kind("driver") if c.key == "driver:ascend"), None)
-    return (driver.location if driver is not None and driver.location else f"{DEFAULT_BASE}/driver",)
+    return (driver.location if driver is not None and driver.location else f"{BASE}/driver",)
 
 
 def lies_at(ctx: ProbeContext, soname: str) -> str:
@@ -223,15 +221,3 @@ def python_packages(ctx: ProbeContext, target: Target, consumers: tuple[str, ...
             if dist is not None
         ),
     )
-
-
-PROBES = (
-    Probe(
-        id="ascend-frameworks",
-        version=1,
-        title="Frameworks on CANN: what they load",
-        run=run,
-        after=("python.wheels", "ascend-cann", "ascend-driver"),
-        collect=("site:torch_npu/_C.*.so", "site:torch_npu/lib/*.so", "site:torch/share/cmake/Torch/TorchConfig.cmake"),
-    ),
-)

@@ -12,21 +12,19 @@ from infra_doctor.plugin import (
     Component,
     Evidence,
     Machine,
-    Probe,
     ProbeContext,
     Unseen,
     fact,
     kernel_evidence,
 )
-from infra_doctor_probes.detect.ascend_files import AscendVersionSources
-from infra_doctor_probes.detect.ascend_npu_smi import Chip
-from infra_doctor_probes.detect.ascend_session import AscendSession, ask
+from infra_doctor_probes.ascend.files import AscendVersionSources
+from infra_doctor_probes.ascend.npu_smi import Chip
+from infra_doctor_probes.ascend.session import AscendSession, ask
+from infra_doctor_probes.detect.ascend import MANAGERS
 from infra_doctor_probes.detect.pci import PciDevice
 from infra_doctor_probes.detect.system import Container
 
 NPU_NODE = re.compile(r"davinci(\d{1,4})")
-# What a process needs besides /dev/davinciN (vllm-ascend installation guide).
-MANAGERS = ("davinci_manager", "devmm_svm", "hisi_hdc")
 # Device ids whose chip family public code names; others have only unverified names.
 FAMILIES = {"19e5:d802": "910B (A2)", "19e5:d803": "910C (A3)"}
 
@@ -233,18 +231,3 @@ def unanswered(
         reason = "; ".join(f"{s.tool}: {s.error}" for s in sessions)
         evidence = tuple(e for s in sessions for e in s.evidence)
         yield Unseen(subject=tuple(c.key for c in found), reason=reason, evidence=evidence)
-
-
-PROBES = (
-    Probe(
-        id="ascend-npu",
-        version=1,
-        title="Ascend NPUs by DCMI, npu-smi, /dev and PCI",
-        run=run,
-        needs=("kernel state",),
-        after=("system", "pci"),
-        collect=("/dev/davinci*", *(f"/dev/{name}" for name in MANAGERS[1:]), "run:npu-smi info"),
-        devices=True,
-        timeout_s=30.0,
-    ),
-)

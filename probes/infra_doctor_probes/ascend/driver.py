@@ -13,21 +13,12 @@ from infra_doctor.plugin import (
     Evidence,
     EvidenceKind,
     Machine,
-    Probe,
     ProbeContext,
     kernel_evidence,
 )
-from infra_doctor_probes.detect.ascend_files import (
-    DEFAULT_BASE,
-    INSTALL_INFO,
-    AscendVersionSources,
-    file_evidence,
-    read_pairs,
-    version_of,
-)
+from infra_doctor_probes.ascend.files import AscendVersionSources, file_evidence, read_pairs, version_of
+from infra_doctor_probes.detect.ascend import BASE, INSTALL_INFO, MODULES
 
-# Two modules of the host driver, as public host scripts list them.
-MODULES = ("drv_davinci_intf_host", "drv_devmng_host")
 # attribute -> key in driver/version.info and firmware/version.info
 DRIVER_KEYS = {
     "inner_version": "Innerversion", "accepts_inner": "compatible_version", "accepts_firmware": "compatible_version_fw",
@@ -64,7 +55,7 @@ def run(ctx: ProbeContext) -> Iterator[object]:
 def root_of(install: dict[str, str], key: str) -> str:
     """The folder that the installer noted, else the default."""
     path = install.get(key, "").rstrip("/")
-    return path if path.startswith("/") else DEFAULT_BASE
+    return path if path.startswith("/") else BASE
 
 
 def taken(pairs: dict[str, str], keys: dict[str, str]) -> dict[str, AttributeValue]:
@@ -130,19 +121,3 @@ def libdcmi(machine: Machine, driver: str) -> Iterator[Component]:
             attributes={"on_loader_path": path in on_path, "first": path == first},
             evidence=(file_evidence(path, "exists"),),
         )
-
-
-PROBES = (
-    Probe(
-        id="ascend-driver",
-        version=1,
-        title="Ascend driver and firmware",
-        run=run,
-        collect=(
-            INSTALL_INFO, f"{DEFAULT_BASE}/driver/version.info", f"{DEFAULT_BASE}/firmware/version.info",
-            f"{DEFAULT_BASE}/driver/lib64/driver/libdcmi.so", "/usr/local/dcmi/libdcmi.so",
-            *(f"{DEFAULT_BASE}/driver/lib64{part}" for part in ("", "/driver", "/common")),
-            *(f"/sys/module/{name}" for name in MODULES),
-        ),
-    ),
-)  # fmt: skip

@@ -8,11 +8,9 @@ import re
 from dataclasses import dataclass
 
 from infra_doctor.plugin import Evidence, EvidenceKind, Machine, ProbeContext, fact, parse_version
+from infra_doctor_probes.detect.ascend import BASE, INSTALL_INFO
 
-INSTALL_INFO = "/etc/ascend_install.info"
-DEFAULT_BASE = "/usr/local/Ascend"
 INFO_CAP_BYTES = 65536
-ARCHITECTURES = ("aarch64", "x86_64")
 _VERSION = re.compile(r"(?=[^.]*\d)[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
 _LINE_CAP = 2000
 
@@ -75,7 +73,7 @@ def installed_bases(ctx: ProbeContext) -> tuple[str, ...]:
     machine: Machine = ctx.machine
     install = read_pairs(machine, INSTALL_INFO) or {}
     home = machine.environ.get("HOME") or ""
-    named = [install.get("Driver_Install_Path_Param", ""), DEFAULT_BASE, f"{home}/Ascend" if home else ""]
+    named = [install.get("Driver_Install_Path_Param", ""), BASE, f"{home}/Ascend" if home else ""]
     named += [f"{target.prefix}/Ascend" for target in ctx.targets]
     found = {machine.realpath(path): None for path in named if path.startswith("/") and machine.is_dir(path)}
     return tuple(found)

@@ -5,14 +5,10 @@ Read only where this form of machine has an environment; `set_env.sh` itself is 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infra_doctor.plugin import Capability, Component, Evidence, EvidenceKind, Machine, Probe, ProbeContext, fact
-from infra_doctor_probes.detect.ascend_packages import folders_of
+from infra_doctor.plugin import Capability, Component, Evidence, EvidenceKind, Machine, ProbeContext, fact
+from infra_doctor_probes.ascend.packages import folders_of
+from infra_doctor_probes.detect.ascend import ROOT_VARIABLES, VARIABLES
 
-VARIABLES = (
-    "ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME", "ASCEND_OPP_PATH", "ASCEND_AICPU_PATH", "ATB_HOME_PATH",
-    "ASCEND_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES", "NPU_VISIBLE_DEVICES",
-)  # fmt: skip
-ROOTS = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
 ENTRY_CAP = 200
 
 
@@ -48,7 +44,7 @@ def run(ctx: ProbeContext) -> Iterator[AscendEnvironment]:
         return
     library_roots = roots_on(machine, canns, "LD_LIBRARY_PATH")
     python_roots = roots_on(machine, canns, "PYTHONPATH")
-    astray = tuple((n, v) for n, v in variables if n in ROOTS and cann_at(machine, canns, v) is None)
+    astray = tuple((n, v) for n, v in variables if n in ROOT_VARIABLES and cann_at(machine, canns, v) is None)
     evidence = [Evidence(kind=EvidenceKind.ENVIRONMENT, source=name, text=value[:200]) for name, value in variables]
     for name, entries in (("LD_LIBRARY_PATH", library_roots), ("PYTHONPATH", python_roots)):
         shown = ":".join(dict.fromkeys(entry for _, entry in entries)) or "holds no folder of a CANN"
@@ -76,15 +72,3 @@ def cann_at(machine: Machine, canns: tuple[Component, ...], path: str) -> Compon
     if not path.startswith("/") or not machine.is_dir(real):
         return None
     return next((c for c in canns if any((real + "/").startswith(f + "/") for f in folders_of(c))), None)
-
-
-PROBES = (
-    Probe(
-        id="ascend-environment",
-        version=1,
-        title="Environment for CANN",
-        run=run,
-        after=("ascend-cann",),
-        environment=VARIABLES,
-    ),
-)

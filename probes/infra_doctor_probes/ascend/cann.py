@@ -10,10 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infra_doctor.plugin import AttributeValue, Component, Machine, Probe, ProbeContext, version_key
-from infra_doctor_probes.detect.ascend_files import (
-    ARCHITECTURES,
-    DEFAULT_BASE,
+from infra_doctor.plugin import AttributeValue, Component, Machine, ProbeContext, version_key
+from infra_doctor_probes.ascend.files import (
     AscendVersionSources,
     differ,
     file_evidence,
@@ -22,19 +20,8 @@ from infra_doctor_probes.detect.ascend_files import (
     read_pairs,
     version_of,
 )
+from infra_doctor_probes.detect.ascend import INSTALL_FILES, LIBRARY_FOLDERS, LINKED_PARTS, MARKS, ROOT_VARIABLES
 
-ROOT_VARIABLES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
-INSTALL_FILES = tuple(f"{arch}-linux/ascend_toolkit_install.info" for arch in ARCHITECTURES)
-# What makes a folder a CANN root.
-MARKS = (
-    *INSTALL_FILES, "share/info/runtime/version.info", "version.cfg", "compiler/version.info", "runtime/version.info",
-    "toolkit/version.info", "lib64/libascendcl.so",
-)  # fmt: skip
-LIBRARY_FOLDERS = (
-    "lib64", *(f"{arch}-linux/lib64" for arch in ARCHITECTURES), "hccl/lib64", "runtime/lib64", "compiler/lib64",
-)  # fmt: skip
-# Folders below a root whose links tell which version's folder a `latest` stands for.
-LINKED_PARTS = ("runtime", "compiler", "toolkit", "opp", "hccl", "opp_kernel")
 _INTERNAL = re.compile(r"\d+(?:\.\d+){3,}|.*\.B\d+")
 _FOLDER = re.compile(r"(?:cann-)?(\d+\.\d+[0-9A-Za-z.+-]*)")
 
@@ -257,22 +244,3 @@ def find_library(machine: Machine, folders: tuple[str, ...], name: str) -> str |
     """Where a library lies below an installation."""
     paths = (f"{folder}/{part}/{name}" for folder in folders for part in LIBRARY_FOLDERS)
     return next((p for p in paths if machine.is_file(p)), None)
-
-
-_LAYOUTS = (f"{DEFAULT_BASE}/cann", f"{DEFAULT_BASE}/cann-*", f"{DEFAULT_BASE}/ascend-toolkit/*")
-PROBES = (
-    Probe(
-        id="ascend-cann",
-        version=1,
-        title="CANN toolkits on disk",
-        run=run,
-        environment=ROOT_VARIABLES,
-        collect=(
-            DEFAULT_BASE, f"{DEFAULT_BASE}/ascend-toolkit", f"{DEFAULT_BASE}/ascend-toolkit/set_env.sh",
-            *(f"{root}{part}" for root in _LAYOUTS for part in ("", "/set_env.sh", *(f"/{mark}" for mark in MARKS))),
-            # listed, so that a replay knows what they hold; of libraries that something needs the ELF facts are taken
-            *(f"{root}/{folder}" for root in _LAYOUTS for folder in LIBRARY_FOLDERS),
-            *(f"{root}/{part}" for root in _LAYOUTS for part in LINKED_PARTS),
-        ),
-    ),
-)  # fmt: skip

@@ -8,24 +8,10 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from infra_doctor.plugin import AttributeValue, Component, Machine, Probe, ProbeContext
-from infra_doctor_probes.detect.ascend_files import (
-    DEFAULT_BASE,
-    file_evidence,
-    installed_bases,
-    read_pairs,
-    version_of,
-)
+from infra_doctor.plugin import AttributeValue, Component, Machine, ProbeContext
+from infra_doctor_probes.ascend.files import file_evidence, installed_bases, read_pairs, version_of
+from infra_doctor_probes.detect.ascend import PACKAGES, TOOLS
 
-# Packages of the old layout, each a folder below the root with a version.info.
-PACKAGES = (
-    "runtime", "compiler", "opp", "opp_kernel", "toolkit", "hccl", "aoe", "ncs", "nca", "fwkplugin", "amct_acl",
-)  # fmt: skip
-TOOLS = {
-    "atc": ("bin/atc", "atc/bin/atc", "compiler/bin/atc"),
-    "aoe": ("bin/aoe", "tools/aoe/bin/aoe", "aoe/bin/aoe"),
-    "msdebug": ("bin/msdebug", "tools/msdebug/bin/msdebug", "tools/debugger/bin/msdebug"),
-}
 _REQUIRED = re.compile(r"required_package_(\w{1,40})_version")
 
 
@@ -163,23 +149,3 @@ def beside(
         attributes={k: v for k, v in attributes.items() if v is not None},
         evidence=(file_evidence(path, version or "no version line"),),
     )
-
-
-_LAYOUTS = (f"{DEFAULT_BASE}/cann-*", f"{DEFAULT_BASE}/ascend-toolkit/*")
-PROBES = (
-    Probe(
-        id="ascend-packages",
-        version=1,
-        title="CANN packages, NNAL, MindIE",
-        run=run,
-        after=("ascend-cann",),
-        collect=(
-            *(f"{root}/{name}/version.info" for root in _LAYOUTS for name in PACKAGES),
-            *(f"{root}/share/info/*/version.info" for root in _LAYOUTS),
-            *(f"{root}/{place}" for root in _LAYOUTS for places in TOOLS.values() for place in places),
-            f"{DEFAULT_BASE}/nnae/latest/ascend_nnae_install.info", f"{DEFAULT_BASE}/mindie/latest/version.info",
-            f"{DEFAULT_BASE}/nnal/atb/set_env.sh", f"{DEFAULT_BASE}/nnal/atb/latest/version.info",
-            f"{DEFAULT_BASE}/nnal/atb/latest/atb",
-        ),
-    ),
-)  # fmt: skip
