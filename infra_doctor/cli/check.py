@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Look, judge, write what was asked for, and give the exit code."""
     options = run_options(args)
-    chosen = [f for f in args.formats if getattr(args, f.name.replace("-", "_"))]
+    chosen = [f for f in args.formats if getattr(args, f.name.replace("-", "_")) not in {None, False}]
     to_stdout = [f for f in chosen if not f.takes_file]
     if len(to_stdout) > 1:
         names = ", ".join(f"--{f.name}" for f in to_stdout)

@@ -43,15 +43,22 @@ def interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
 
 
+class Ended(BaseException):
+    """SIGTERM or SIGHUP. Raised, so that a file that is being written is taken away."""
+
+
 def run(argv: list[str]) -> NoReturn:
     """Run one command line and leave the process."""
-    signal.signal(signal.SIGTERM, _ended_by)
+    _open_standard_streams()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has SIGHUP ignored
+            signal.signal(number, _end)
     debug = "--debug" in argv
     try:
         code = _dispatch(argv)
     except InfraDoctorError as error:
         if debug:
-            raise
+            _say_traceback()
         say(f"infra-doctor: {error}")
         if error.help:
             say(error.help)
@@ -60,12 +67,16 @@ def run(argv: list[str]) -> NoReturn:
         code = _after_broken_pipe()
     except KeyboardInterrupt:
         say("infra-doctor: interrupted")
-        code = 128 + signal.SIGINT
+        leave(128 + signal.SIGINT, flush=False)
+    except Ended as error:
+        number = signal.Signals(error.args[0])
+        say(f"infra-doctor: ended by {number.name}")
+        leave(128 + number, flush=False)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else ExitCode.USAGE
     except Exception as error:
         if debug:
-            raise
+            _say_traceback()
         say(f"infra-doctor: a fault of our own: {type(error).__name__}: {error}")
         say("Run again with --debug and send us what it prints.")
         code = ExitCode.FAULT
@@ -84,8 +95,9 @@ def _dispatch(argv: list[str]) -> int:
     args = build_parser(first).parse_args(argv)
     if args.version:
         from infra_doctor import __version__
+        from infra_doctor.cli.output import write_stdout
 
-        print(f"infra-doctor {__version__}")
+        write_stdout(f"infra-doctor {__version__}\n")
         return ExitCode.OK
     return int(importlib.import_module(f"infra_doctor.cli.{args.verb}").run(args))
 
@@ -96,9 +108,26 @@ def say(text: str) -> None:
         print("".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text), file=sys.stderr, flush=True)
 
 
-def _ended_by(number: int, frame: object) -> NoReturn:
-    say("infra-doctor: ended by SIGTERM")
-    leave(128 + number)
+def _say_traceback() -> None:
+    import traceback
+
+    say(traceback.format_exc().rstrip())
+
+
+def _open_standard_streams() -> None:
+    """Where a standard stream is closed, the next file that is opened would take its number, and its text: put something
+    there that cannot be read or written."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDONLY if number else os.O_WRONLY)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    raise Ended(number)
 
 
 def _after_broken_pipe() -> int:
@@ -108,15 +137,20 @@ def _after_broken_pipe() -> int:
     return 128 + signal.SIGPIPE
 
 
-def leave(code: int) -> NoReturn:
-    """Flush and leave at once: a probe's thread may hang in a driver for ever."""
+def leave(code: int, *, flush: bool = True) -> NoReturn:
+    """Leave at once, as a probe's thread may hang in a driver for ever; what it has started is ended. After a signal
+    nothing is flushed: whoever reads us may be what hangs."""
+    if "infra_doctor.machine.agent" in sys.modules:
+        sys.modules["infra_doctor.machine.agent"].end_commands()
     try:
-        sys.stdout.flush()
+        if flush:
+            sys.stdout.flush()
     except BrokenPipeError:
         code = code or 128 + signal.SIGPIPE
     except OSError as error:
-        say(f"infra-doctor: standard output: {error.strerror}")
-        code = code or ExitCode.USAGE
+        if not code:  # else it has been said
+            say(f"infra-doctor: standard output: {error.strerror}")
+            code = ExitCode.USAGE
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
     os._exit(code)

@@ -1,7 +1,9 @@
 """Writes outputs: standard output as bytes, files atomically."""
 
 import contextlib
+import errno
 import os
+import stat
 import sys
 import tempfile
 
@@ -23,27 +25,34 @@ def write_stdout(text: str) -> None:
 def write_file(path: str, data: str | bytes) -> None:
     """Write a file whole or not at all: a temporary neighbour that is renamed. Raises OutputError."""
     raw = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
-    if os.path.isdir(path):
-        raise OutputError(f"{path}: is a directory", help="Give the name of a file.")
+    if not path or os.path.isdir(path):
+        raise OutputError(f"{path}: is a directory" if path else "an empty file name", help="Give the name of a file.")
     if os.path.exists(path) and not os.path.isfile(path):
         _write_special(path, raw)
         return
-    folder = os.path.dirname(os.path.abspath(path))
     temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)[:100]}.", dir=folder)
+        real = os.path.realpath(path)
+        mode = 0o666 & ~_umask()
+        if os.path.exists(real):
+            mode = stat.S_IMODE(os.stat(real).st_mode)
+            if not os.access(real, os.W_OK):  # it could be renamed over, against the will of whoever protected it
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)[:40]}.", dir=os.path.dirname(real))
         with os.fdopen(handle, "wb") as file:
             file.write(raw)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, os.path.realpath(path))
+        os.chmod(temporary, mode)
+        os.replace(temporary, real)
+        temporary = ""
     except OSError as error:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         help_text = (
             "Make the folder first, or give another path." if error.errno == 2 else "Give a path that can be written."
         )
         raise OutputError(f"{path}: {error.strerror}", help=help_text) from error
+    finally:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
 
 
 def _write_special(path: str, raw: bytes) -> None:

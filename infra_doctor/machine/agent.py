@@ -50,6 +50,19 @@ HASH_ALGORITHMS = ("sha256", "sha384", "sha512")
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ENODEV, errno.ESRCH)
 
 
+# Commands and child processes under way, each the leader of its own group: what `end_commands` ends when we leave.
+UNDER_WAY = set()
+
+
+def end_commands():
+    """End what still runs: its deadline would pass with nobody left to keep it."""
+    for pid in list(UNDER_WAY):
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except OSError:
+            pass
+
+
 def failure(error):
     """The error value of an OSError (or any exception)."""
     if isinstance(error, OSError) and error.errno is not None:
@@ -144,7 +157,7 @@ class Agent:
         with os.scandir(self.locate(path)) as scan:
             for entry in scan:
                 if len(entries) >= LIST_CAP:
-                    break
+                    raise ValueError("more than %d entries" % LIST_CAP)
                 try:
                     if entry.is_symlink():
                         kind = "link"
@@ -416,6 +429,7 @@ class Agent:
             env=environment,
             start_new_session=True,
         )
+        UNDER_WAY.add(process.pid)
         captured = [b"", b""]
 
         def drain(index, stream):
@@ -423,9 +437,10 @@ class Agent:
             room = max_bytes
             with stream:
                 for block in iter(lambda: stream.read1(65536), b""):
-                    kept.append(block[: max(0, room)])
+                    if room > 0:
+                        kept.append(block[:room])
+                        captured[index] = b"".join(kept)
                     room -= len(block)
-                    captured[index] = b"".join(kept)
 
         threads = [
             threading.Thread(target=drain, args=(i, s), daemon=True)
@@ -443,6 +458,7 @@ class Agent:
                 process.wait(0.5)
             except (OSError, subprocess.TimeoutExpired):
                 pass
+        UNDER_WAY.discard(process.pid)
         for thread in threads:
             # A grandchild may hold the pipe, and a process in D state never ends: neither is waited for.
             thread.join(0.5)

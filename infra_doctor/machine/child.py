@@ -9,6 +9,8 @@ import sys
 import threading
 from typing import Any
 
+from infra_doctor.machine.agent import UNDER_WAY
+
 OUTPUT_CAP_BYTES = 4 << 20
 
 
@@ -28,6 +30,7 @@ def call_child(module: str, timeout_s: float) -> dict[str, Any]:
         )
     except OSError as error:
         return {"error": f"could not start a child process: {error.strerror}"}
+    UNDER_WAY.add(process.pid)
     captured: dict[str, bytes] = {}
 
     def drain(name: str, stream: Any) -> None:
@@ -48,6 +51,8 @@ def call_child(module: str, timeout_s: float) -> dict[str, Any]:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.5)
         return {"error": f"no answer within {timeout_s:g} s; the child process was ended", "timed_out": True}
+    finally:
+        UNDER_WAY.discard(process.pid)
     for thread in threads:
         thread.join(0.5)
     last_words = captured.get("err", b"").decode("utf-8", "replace").strip().splitlines()[-1:]

@@ -8,10 +8,18 @@ import pytest
 from infra_doctor.machine.agent import Agent
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.types import Capability, MachineForm
+from infra_doctor.model.plugins import Probe
+from infra_doctor_probes.detect.ascend import PROBES
 from tests.support.recipe import SAMPLES
 
 FOLDER = SAMPLES / "vendors" / "ascend"
 ASCEND = "usr/local/Ascend"
+
+
+def probes(*names: str) -> tuple[Probe, ...]:
+    """Ascend's probes of these names, in this order: "driver", "npu", "cann" …"""
+    by_id = {probe.id: probe for probe in PROBES}
+    return tuple(by_id[f"ascend-{name}"] for name in names)
 
 
 def captures(pattern: str) -> list[Path]:

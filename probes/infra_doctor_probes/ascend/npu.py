@@ -70,7 +70,7 @@ def run(ctx: ProbeContext) -> Iterator[object]:
     if running is not None:
         yield from driver(*running)
     if chips:
-        yield from seen(chips, sessions[-1], bus)
+        yield from seen(chips, sessions[-1], bus, nodes.npus if nodes is not None else ())
         yield from left_over(chips, bus, sessions[-1], in_container=in_container)
     else:
         yield from unanswered(bus, nodes, sessions, in_container=in_container)
@@ -133,11 +133,17 @@ def driver(version: str, session: AscendSession) -> Iterator[object]:
     )
 
 
-def seen(chips: tuple[Chip, ...], session: AscendSession, bus: dict[str, PciDevice]) -> Iterator[Component]:
+def seen(
+    chips: tuple[Chip, ...], session: AscendSession, bus: dict[str, PciDevice], nodes: tuple[str, ...]
+) -> Iterator[Component]:
     """One component per chip. Two chips of a card may share one PCI address."""
     taken: set[str] = set()
     for chip in chips:
-        place = chip.address or (f"davinci{chip.physical_id}" if chip.physical_id is not None else f"npu{chip.npu_id}")
+        place = f"npu{chip.npu_id}"
+        if chip.address or chip.physical_id is not None:
+            place = chip.address or f"davinci{chip.physical_id}"
+        elif len(chips) == len(nodes) == 1:
+            place = nodes[0].rpartition("/")[2]
         key = f"npu:{place}"
         if key in taken:
             key += f"#{chip.chip_id}"

@@ -27,7 +27,9 @@ def run(context: CheckContext) -> Iterator[Finding]:
         title=lambda bad: title(context, bad),
         remedy=remedy,
         passed=lambda good: f"{named(context, good, 'gpu')}: supported by {others(context, good, 'gpu')}",
-        group=lambda row: "\0".join((str(row.rule == DRIVER_RULE), target_of(row.left) or target_of(row.right), gpu_model(context, row))),
+        group=lambda row: "\0".join(
+            (str(row.rule == DRIVER_RULE), target_of(row.left) or target_of(row.right), gpu_model(context, row))
+        ),
     )
 
 

@@ -2,13 +2,17 @@
 
 Rests on the nodes under /dev, on the host's NPUs that show on the bus, and on how DCMI and npu-smi answered."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from infra_doctor.plugin import Check, CheckContext, Confidence, Finding, Severity, Status
-from infra_doctor_probes.ascend.environment import AscendEnvironment
-from infra_doctor_probes.ascend.npu import AscendDeviceNodes, AscendNpusNotGiven
-from infra_doctor_probes.ascend.session import AscendSession
+from infra_doctor_probes.detect.ascend import was_found
 from infra_doctor_probes.detect.system import Container
+
+if TYPE_CHECKING:
+    from infra_doctor_probes.ascend.npu import AscendDeviceNodes, AscendNpusNotGiven
 
 # dcmi error codes that containers give: no privileges, not supported in containers, held elsewhere.
 CONTAINER_CODES = {-8005, -8013, -8020}
@@ -16,6 +20,11 @@ CONTAINER_CODES = {-8005, -8013, -8020}
 
 def run(context: CheckContext) -> Iterator[Finding]:
     """One finding."""
+    if not was_found(context):
+        yield CHECK.skip("no Ascend NPU shows here")
+        return
+    from infra_doctor_probes.ascend.npu import AscendDeviceNodes, AscendNpusNotGiven
+
     container = context.fact(Container)
     nodes = context.fact(AscendDeviceNodes)
     aside = context.facts(AscendNpusNotGiven)
@@ -31,6 +40,8 @@ def run(context: CheckContext) -> Iterator[Finding]:
 
 def not_given(context: CheckContext, aside: tuple[AscendNpusNotGiven, ...]) -> Finding:
     """The host has NPUs and this container none: a fault only where something here wants one."""
+    from infra_doctor_probes.ascend.environment import AscendEnvironment
+
     environment = context.fact(AscendEnvironment)
     wish = environment.value("ASCEND_VISIBLE_DEVICES") if environment is not None else None
     wants = [*context.by_kind("cann"), *(w for w in context.by_kind("wheel") if w.name == "torch-npu")]
@@ -53,6 +64,8 @@ def not_given(context: CheckContext, aside: tuple[AscendNpusNotGiven, ...]) -> F
 
 def judge(context: CheckContext, nodes: AscendDeviceNodes) -> Finding:
     """NPU nodes are here: whether they can be used."""
+    from infra_doctor_probes.ascend.session import AscendSession
+
     sessions = context.facts(AscendSession)
     evidence = (*nodes.evidence, *(e for s in sessions for e in s.evidence))
     subject = tuple(n.key for n in context.by_kind("npu"))

@@ -2,7 +2,10 @@
 
 Which of several versions is right cannot be told from files, so that is unknown; two installations on one path warn."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from infra_doctor.plugin import (
     Check,
@@ -14,14 +17,21 @@ from infra_doctor.plugin import (
     Status,
     Verdict,
 )
-from infra_doctor_probes.ascend.environment import AscendEnvironment
-from infra_doctor_probes.ascend.files import AscendVersionSources, differ
-from infra_doctor_probes.ascend.frameworks import AscendFrameworkLibraries
+from infra_doctor_probes.detect.ascend import ROOT_VARIABLES, was_found
 from infra_doctor_probes.from_matrix import evidence_of, subject_of
+
+if TYPE_CHECKING:
+    from infra_doctor_probes.ascend.environment import AscendEnvironment
+    from infra_doctor_probes.ascend.files import AscendVersionSources
 
 
 def run(context: CheckContext) -> Iterator[Finding]:
     """A finding for each contradiction, one `pass` where there is none."""
+    if not was_found(context):
+        yield CHECK.skip("no Ascend driver or CANN in use was found")
+        return
+    from infra_doctor_probes.ascend.environment import AscendEnvironment
+
     sources = merged(context)
     found = [f for fact in sources for f in versions(context, fact)]
     environment = context.fact(AscendEnvironment)
@@ -43,6 +53,8 @@ def run(context: CheckContext) -> Iterator[Finding]:
 
 def merged(context: CheckContext) -> tuple[AscendVersionSources, ...]:
     """One fact per component: several probes read the driver's version. Installations that nobody uses do no harm."""
+    from infra_doctor_probes.ascend.files import AscendVersionSources
+
     out: dict[str, AscendVersionSources] = {}
     for fact in context.facts(AscendVersionSources):
         component = context.component(fact.subject)
@@ -58,6 +70,8 @@ def merged(context: CheckContext) -> tuple[AscendVersionSources, ...]:
 
 def versions(context: CheckContext, fact: AscendVersionSources) -> Iterator[Finding]:
     """Places that name different versions. A build number behind the same version is none."""
+    from infra_doctor_probes.ascend.files import differ
+
     names = tuple(dict.fromkeys(v for v, _ in fact.sources))
     if not names:
         title = f"the version of {fact.subject.partition(':')[2]} stands in none of its files"
@@ -89,6 +103,8 @@ def paths(context: CheckContext, environment: AscendEnvironment) -> Iterator[Fin
     libraries = tuple(dict.fromkeys(key for key, _ in environment.library_roots))
     modules = tuple(dict.fromkeys(key for key, _ in environment.python_roots))
     if len(libraries) > 1:
+        from infra_doctor_probes.ascend.frameworks import AscendFrameworkLibraries
+
         used = max((len(f.roots) for f in context.facts(AscendFrameworkLibraries)), default=0)
         yield conflict(
             environment, libraries, f"LD_LIBRARY_PATH holds {len(libraries)} CANN installations: {folders(libraries)}",
@@ -106,7 +122,9 @@ def paths(context: CheckContext, environment: AscendEnvironment) -> Iterator[Fin
 def variables(context: CheckContext, environment: AscendEnvironment) -> Iterator[Finding]:
     """The two variables that name the root name different ones."""
     named = {
-        name: value for name in ROOT_VARIABLES if (value := environment.value(name)) and (name, value) not in environment.astray
+        name: value
+        for name in ROOT_VARIABLES
+        if (value := environment.value(name)) and (name, value) not in environment.astray
     }
     roots = {name: root_of(context, value) for name, value in named.items()}
     if len({r for r in roots.values() if r}) > 1:

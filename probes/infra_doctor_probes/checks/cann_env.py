@@ -3,7 +3,10 @@
 Rests on the simulated loader: a missing library that lies below a CANN means that set_env.sh was not sourced; one that
 lies nowhere means that its package is not installed (from CANN 8.5 on libhccl.so is in the ops package)."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from infra_doctor.plugin import (
     Check,
@@ -16,8 +19,11 @@ from infra_doctor.plugin import (
     Status,
     major_minor,
 )
-from infra_doctor_probes.ascend.environment import AscendEnvironment
-from infra_doctor_probes.ascend.frameworks import AscendFrameworkLibraries
+from infra_doctor_probes.detect.ascend import was_found
+
+if TYPE_CHECKING:
+    from infra_doctor_probes.ascend.environment import AscendEnvironment
+    from infra_doctor_probes.ascend.frameworks import AscendFrameworkLibraries
 
 # Libraries of the driver's lib64, not of CANN.
 DRIVER_LIBRARIES = ("libascend_hal.so", "libdrvdsmi_host.so", "libdcmi.so", "libdrvdsmi.so")
@@ -26,6 +32,12 @@ OPS_HOLD_HCCL_SINCE = (8, 5)
 
 def run(context: CheckContext) -> Iterator[Finding]:
     """One finding per framework and reason; a `pass` for a framework that finds all."""
+    if not was_found(context):
+        yield CHECK.skip("no CANN and no framework that needs it was found")
+        return
+    from infra_doctor_probes.ascend.environment import AscendEnvironment
+    from infra_doctor_probes.ascend.frameworks import AscendFrameworkLibraries
+
     environment = context.fact(AscendEnvironment)
     frameworks = context.facts(AscendFrameworkLibraries)
     canns = context.by_kind("cann")

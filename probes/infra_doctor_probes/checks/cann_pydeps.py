@@ -3,7 +3,10 @@
 Rests on the matrix rule `cann-python-packages`, which knows one version's guide. Newer packages often work all the same, so
 this warns and does not fail."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from infra_doctor.plugin import (
     Check,
@@ -15,15 +18,21 @@ from infra_doctor.plugin import (
     Status,
     Verdict,
 )
-from infra_doctor_probes.ascend.frameworks import CannPythonPackages
 from infra_doctor_probes.from_matrix import row_evidence
+
+if TYPE_CHECKING:
+    from infra_doctor_probes.ascend.frameworks import CannPythonPackages
 
 
 def run(context: CheckContext) -> Iterator[Finding]:
     """One finding per environment that holds a framework for Ascend."""
-    environments = context.facts(CannPythonPackages)
     canns = [c for c in context.by_kind("cann") if c.attributes.get("in_use")]
-    if not environments or not canns:
+    environments: tuple[CannPythonPackages, ...] = ()
+    if canns:
+        from infra_doctor_probes.ascend.frameworks import CannPythonPackages
+
+        environments = context.facts(CannPythonPackages)
+    if not environments:
         yield CHECK.skip("no CANN with a framework for it in the Python environments looked at")
         return
     rows = context.judged("cann-python-packages")

@@ -102,12 +102,13 @@ def same_copy(main: Component, part: Component) -> bool:
 
 
 def mixed_finding(ctx: CheckContext, consumer: str, main: Component, mixed: list[tuple[Component, str]]) -> Finding:
-    """One consumer, one main library, parts of another copy."""
+    """One consumer, one main library, parts of another copy. A warning: on an H200 a torch with libcudnn 9.19 and the
+    parts of 9.14 still ran a convolution, though cuDNN supports no such mixture."""
     known = bool(main.version) and all(part.version for part, _ in mixed)
     part, order = mixed[0]
     more = f" and {len(mixed) - 1} more parts" if len(mixed) > 1 else ""
     return CHECK.finding(
-        at_most_warn(nvidia_gpu(ctx)) if known else Status.WARN,
+        Status.WARN,
         f"{titled(ctx, consumer)} gets {main.name} {main.version or '?'} with {part.name} {part.version or '?'}{more}",
         subject=(consumer, main.key, *(p.key for p, _ in mixed)),
         detail=f'In the order "{order}" the parts come from another copy'
@@ -117,9 +118,20 @@ def mixed_finding(ctx: CheckContext, consumer: str, main: Component, mixed: list
             Evidence(kind=EvidenceKind.ELF, source=str(c.location), text=via(c, consumer, o))
             for c, o in ((main, order), *mixed)
         ],
-        remedy="Take the folder of the other copy out of LD_LIBRARY_PATH, or uninstall that copy; one whole cuDNN must be"
-        " found first.",
+        remedy=whole_cudnn({via(c, consumer, o) for c, o in mixed}),
     )
+
+
+def whole_cudnn(reasons: set[str]) -> str:
+    """What gives the consumer one whole cuDNN, by why the other parts come in."""
+    if any("LD_LIBRARY_PATH" in reason for reason in reasons):
+        return "Take the folder of the other copy out of LD_LIBRARY_PATH for programs of this environment."
+    if any("already loaded" in reason for reason in reasons):
+        return (
+            "Import torch before the first ONNX Runtime session is made: then both use the cuDNN of the environment. Or"
+            " install the same cuDNN version in both places."
+        )
+    return "Reinstall the cuDNN wheel that the framework pins, so that the library and its parts are of one version."
 
 
 def other_cuda(ctx: CheckContext, used: list[Component]) -> Iterator[Finding]:

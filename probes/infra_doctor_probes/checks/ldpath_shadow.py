@@ -17,9 +17,10 @@ from infra_doctor.plugin import (
 from infra_doctor_probes.detect.libraries import LibraryPath, LibraryPathEffect
 from infra_doctor_probes.in_target import Seen, nvidia_gpu, titled
 
-# An older copy of these is known to break: PyTorch refuses a cuDNN older than it was compiled against, and cuSPARSE asks a
-# newer symbol of nvJitLink (pytorch/pytorch#80637, #111469).
-_MUST_NOT_BE_OLDER = {"cudnn", "cudnn-sub", "nvjitlink", "nccl"}
+# An older copy of these is known to break: PyTorch refuses a cuDNN older than it was compiled against and misses symbols of
+# a newer NCCL; cuSPARSE asks a newer symbol of nvJitLink (pytorch/pytorch#80637, #119932, #111469).
+_BREAKS_TORCH = {"cudnn", "nccl"}
+_BREAKS_ANY = {"nvjitlink"}
 
 
 def run(ctx: CheckContext) -> Iterator[Finding]:
@@ -75,8 +76,10 @@ def shadow(ctx: CheckContext, effect: LibraryPathEffect) -> Shadow | None:
 
 def finding(ctx: CheckContext, consumer: str, shadows: list[Shadow]) -> Finding:
     """All that LD_LIBRARY_PATH hides from one framework."""
-    breaks = any(s.older and s.taken.kind in _MUST_NOT_BE_OLDER for s in shadows)
-    first = next((s for s in shadows if s.older and s.taken.kind in _MUST_NOT_BE_OLDER), shadows[0])
+    torch = (c := ctx.component(consumer)) is not None and c.name == "torch"
+    fatal = _BREAKS_ANY | (_BREAKS_TORCH if torch else set())
+    breaks = any(s.older and s.taken.kind in fatal for s in shadows)
+    first = next((s for s in shadows if s.older and s.taken.kind in fatal), shadows[0])
     copies = {s.taken.key: s for s in reversed(shadows)}
     more = f" and {len(copies) - 1} more" if len(copies) > 1 else ""
     entries = {e.rstrip("/") for s in ctx.facts(LibraryPath) for e in s.value.split(":")}

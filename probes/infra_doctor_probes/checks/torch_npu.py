@@ -18,8 +18,6 @@ from infra_doctor.plugin import (
     Severity,
     Status,
 )
-from infra_doctor_probes.ascend.environment import AscendEnvironment
-from infra_doctor_probes.ascend.frameworks import AscendFrameworkLibraries
 from infra_doctor_probes.from_matrix import Rows, findings, named, others
 from infra_doctor_probes.tables.ascend_frameworks import PAIRS, base
 from infra_doctor_probes.tables.common import rows
@@ -101,6 +99,9 @@ def torch_of(context: CheckContext, wheel: Component) -> Iterator[Finding]:
 
 def atb(context: CheckContext, wheel: Component) -> Iterator[Finding]:
     """The ABI of the ATB that the environment picks; and vllm-ascend without ATB."""
+    from infra_doctor_probes.ascend.environment import AscendEnvironment
+    from infra_doctor_probes.ascend.frameworks import AscendFrameworkLibraries
+
     environment = context.fact(AscendEnvironment)
     if environment is None or not environment.known:
         return

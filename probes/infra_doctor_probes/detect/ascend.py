@@ -5,7 +5,7 @@ to import than all of these questions."""
 
 from collections.abc import Iterable, Iterator
 
-from infra_doctor.plugin import Machine, Probe, ProbeContext
+from infra_doctor.plugin import CheckContext, Machine, Probe, ProbeContext
 from infra_doctor_probes.detect.pci import PciDevice
 
 INSTALL_INFO = "/etc/ascend_install.info"
@@ -54,6 +54,15 @@ def is_software_here(ctx: ProbeContext) -> bool:
     home = environ.get("HOME", "")
     folders = (BASE, f"{home}/Ascend" if home else "", *(f"{target.prefix}/Ascend" for target in ctx.targets))
     return machine.exists(INSTALL_INFO) or any(machine.exists(folder) for folder in folders if folder)
+
+
+def was_found(context: CheckContext) -> bool:
+    """Whether these probes found anything, or a framework for Ascend is installed: for checks, before they load more."""
+    if context.by_kind("cann", "npu", "nnae", "nnal", "mindie") or context.component("driver:ascend") is not None:
+        return True
+    if any(wheel.name in FRAMEWORKS for wheel in context.by_kind("wheel")):
+        return True
+    return any(str(getattr(fact, "fact_type", "")).startswith(("ascend-", "cann-")) for fact in context.facts(object))
 
 
 def driver(ctx: ProbeContext) -> Found:

@@ -298,6 +298,7 @@ PROBES = (
     Probe(
         id="nvidia-gpu",
         version=1,
+        devices=True,
         title="NVIDIA GPUs by NVML, /proc and PCI",
         run=run,
         needs=("kernel state",),

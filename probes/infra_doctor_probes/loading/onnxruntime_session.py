@@ -163,19 +163,26 @@ def open_provider(process: Process, consumer: str, ort: OrtFiles, library: str) 
         if opened.object is None:
             return False
     if ort.lazy and library.endswith("_cuda.so"):
-        _open_lazily(process, consumer, ort, library)
+        _open_cudnn(process, consumer, library)
     return True
 
 
-def _open_lazily(process: Process, consumer: str, ort: OrtFiles, library: str) -> None:
-    """cuDNN (convolutions, pooling, recurrent layers …), and what few operations need: cuFFT, NVRTC."""
-    major = (ort.cuda or "13").partition(".")[0]
-    cufft = "libcufft.so.12" if major.isdecimal() and int(major) >= 13 else "libcufft.so.11"
+def _open_cudnn(process: Process, consumer: str, library: str) -> None:
+    """At the first convolution, pooling, recurrent layer …"""
     if process.dlopen(consumer, "first use", "libcudnn.so.9", by=library, optional=True, late=True).object is None:
         # The provider then tries the name without a version; only a development package has it.
         again = process.dlopen(consumer, "first use", "libcudnn.so", by=library, optional=True, late=True)
         if again.object is None:
             process.dlopen(consumer, "first use", "libcudnn.so.9", by=library, late=True)
+
+
+def open_rarely_used(process: Process, consumer: str, ort: OrtFiles) -> None:
+    """cuFFT and NVRTC, which few operations need: a program's other imports come before those."""
+    library = dict(ort.providers).get("CUDAExecutionProvider", "")
+    if not ort.lazy or process.loader.find(library) is None:
+        return
+    major = (ort.cuda or "13").partition(".")[0]
+    cufft = "libcufft.so.12" if major.isdecimal() and int(major) >= 13 else "libcufft.so.11"
     process.dlopen(consumer, "first use", cufft, by=library, optional=True, late=True)
     for name in ("libnvrtc.so", f"libnvrtc.so.{major}"):
         if process.dlopen(consumer, "first use", name, by=library, optional=True, late=True).object is not None:

@@ -19,6 +19,7 @@ from infra_doctor_probes.loading.onnxruntime_session import (
     OrtFiles,
     import_onnxruntime,
     open_provider,
+    open_rarely_used,
     preload_dlls,
     read_onnxruntime,
 )
@@ -185,6 +186,8 @@ def _play(
         outcomes.extend(_session(process, found.ort_key, found.ort, order, version_of))
     if found.torch is not None and order == ORT_TORCH:
         outcomes.append(_torch(process, found.torch_key, found.torch, order, version_of))
+    if found.ort is not None and order != TORCH:
+        open_rarely_used(process, found.ort_key, found.ort)
     return Play(order=order, uses=tuple(process.uses), outcomes=tuple(outcomes))
 
 

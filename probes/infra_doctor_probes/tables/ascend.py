@@ -18,12 +18,10 @@ from infra_doctor.plugin import (
     pair,
     parse_version,
 )
-from infra_doctor_probes.ascend.files import brackets, differ
 from infra_doctor_probes.tables.common import label, rows, table_text, text
 
 OWN_FILES = "the packages' own version.info files"
 HDK = "ascend_cann_hdk"
-_RELEASE = re.compile(r"V(\d{1,4})R(\d{1,4})C(\d{1,4})")
 _BETTER = ("compatible", "paired", "offered together")
 
 
@@ -36,6 +34,8 @@ def doubt(component: Component) -> str:
     """Why a component's version cannot be relied on, "" where it can."""
     if component.version is None:
         return f"the version of {component.name} is not known"
+    from infra_doctor_probes.ascend.files import differ
+
     running = text(component, "running_version")
     if running and differ((running, component.version)):
         return f"the files name {label(component)}, the running driver calls itself {running}"
@@ -97,7 +97,7 @@ def judge_by_files(cann: Component, driver: Component) -> tuple[Verdict, str]:
 
 def release(inner: str) -> tuple[int, int, int] | None:
     """V100R001C22SPC001B231 as (100, 1, 22)."""
-    match = _RELEASE.match(inner)
+    match = re.match(r"V(\d{1,4})R(\d{1,4})C(\d{1,4})", inner)
     return (int(match.group(1)), int(match.group(2)), int(match.group(3))) if match else None
 
 
@@ -108,6 +108,8 @@ def release_name(found: tuple[int, int, int]) -> str:
 
 def lists(accepted: str, wanted: tuple[int, int, int]) -> bool:
     """Whether `[V100R001C17],[V100R001C18,V100R001C20]` holds a release; two in one bracket are the ends of a range."""
+    from infra_doctor_probes.ascend.files import brackets
+
     for group in brackets(accepted):
         ends = [release(part) for part in group]
         low, high = ends[0], ends[-1]
@@ -177,6 +179,8 @@ def judge_firmware(ctx: CheckContext) -> Iterator[Compatibility]:
 
 def firmware_verdict(driver: Component, firmware: Component) -> tuple[Verdict, str]:
     """By package, by the driver's `compatible_version_fw`, by the firmware's `compatible_version_drv`."""
+    from infra_doctor_probes.ascend.files import brackets
+
     version, number = driver.version or "", firmware.version or ""
     shown = f"driver {version}, firmware {number}:"
     if text(firmware, "package_version").lower() in {version.lower(), text(driver, "package_version").lower()} - {""}:

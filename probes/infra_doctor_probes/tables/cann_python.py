@@ -2,12 +2,17 @@
 
 Only CANN 8.2.RC1's guide was read. Its limits are never applied to another version."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from infra_doctor.plugin import CheckContext, Compatibility, CompatibilityRule, Component, Verdict, in_range, pair
-from infra_doctor_probes.ascend.frameworks import CannPythonPackages
 from infra_doctor_probes.tables.ascend import doubt, in_use
 from infra_doctor_probes.tables.common import label, rows, table_text
+
+if TYPE_CHECKING:
+    from infra_doctor_probes.ascend.frameworks import CannPythonPackages
 
 TABLE = "cann_python"
 
@@ -16,7 +21,11 @@ def judge(ctx: CheckContext) -> Iterator[Compatibility]:
     """A row for each package that is missing or out of range, one where all is well; nothing for other versions."""
     for cann in in_use(ctx):
         requirements = [] if doubt(cann) else requirements_of(cann)
-        for found in ctx.facts(CannPythonPackages) if requirements else ():
+        if not requirements:
+            continue
+        from infra_doctor_probes.ascend.frameworks import CannPythonPackages
+
+        for found in ctx.facts(CannPythonPackages):
             yield from judge_target(cann, found, requirements)
 
 

@@ -13,12 +13,12 @@ from infra_doctor.model.evidence import Evidence, EvidenceKind
 from infra_doctor.model.finding import Confidence, Finding, Status
 from infra_doctor.model.plugins import Check, CheckContext
 from infra_doctor.runner.judging import judge_matrix
+from infra_doctor_probes.ascend.environment import AscendEnvironment
+from infra_doctor_probes.ascend.files import AscendVersionSources
+from infra_doctor_probes.ascend.frameworks import AscendFrameworkLibraries, CannPythonPackages
+from infra_doctor_probes.ascend.npu import AscendDeviceNodes, AscendNpusNotGiven
+from infra_doctor_probes.ascend.session import AscendSession
 from infra_doctor_probes.checks import ascend_ctr, cann_conflict, cann_drv, cann_env, cann_pydeps, torch_npu
-from infra_doctor_probes.detect.ascend_environment import AscendEnvironment
-from infra_doctor_probes.detect.ascend_files import AscendVersionSources
-from infra_doctor_probes.detect.ascend_frameworks import AscendFrameworkLibraries, CannPythonPackages
-from infra_doctor_probes.detect.ascend_npu import AscendDeviceNodes, AscendNpusNotGiven
-from infra_doctor_probes.detect.ascend_session import AscendSession
 from infra_doctor_probes.detect.system import Container
 from infra_doctor_probes.tables import ascend, ascend_frameworks, cann_python
 from tests.support.ascend_trees import captures

@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 
 from infra_doctor.model.component import Component, Target
-from infra_doctor_probes.detect import ascend_cann, ascend_environment, ascend_packages
-from infra_doctor_probes.detect.ascend_cann import configured_versions
-from infra_doctor_probes.detect.ascend_environment import AscendEnvironment
-from infra_doctor_probes.detect.ascend_files import AscendVersionSources
+from infra_doctor_probes.ascend.cann import configured_versions
+from infra_doctor_probes.ascend.environment import AscendEnvironment
+from infra_doctor_probes.ascend.files import AscendVersionSources
 from tests.probes.detect.test_ascend_driver import HOSTILE, hostile
-from tests.support.ascend_trees import ASCEND, capture, captures, link, machine_at, put
+from tests.support.ascend_trees import ASCEND, capture, captures, link, machine_at, probes, put
 from tests.support.gather import Gathered, gather
 
 OLD = f"{ASCEND}/ascend-toolkit"
@@ -25,8 +24,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look(root: Path, *targets: Target) -> Gathered:
-    probes = (ascend_cann.PROBES, ascend_packages.PROBES, ascend_environment.PROBES)
-    return gather(machine_at(root, *VARIABLES), *probes, targets=targets)
+    return gather(machine_at(root, *VARIABLES), probes("cann", "packages", "environment"), targets=targets)
 
 
 def old_layout(root: Path) -> None:
@@ -246,8 +244,9 @@ def test_mindie_and_nnae(tmp_path: Path) -> None:
     nnae = capture("file_nnae_latest_ascend_nnae_install.info__faultdiag-a1_cat-usr-local-ascend-nnae-late.txt")
     put(tmp_path, f"{ASCEND}/nnae/latest/ascend_nnae_install.info", nnae)
     assert beside(tmp_path, "mindie").version == "2.1.RC1.B152"
-    assert beside(tmp_path, "nnae").version == "8.0.RC3"
-    assert beside(tmp_path, "nnae").attributes["inner_version"] == "V100R001C19SPC001B137"
+    lines = dict(line.split("=", 1) for line in nnae.split())
+    assert beside(tmp_path, "nnae").version == lines["version"]
+    assert beside(tmp_path, "nnae").attributes["inner_version"] == lines["innerversion"]
 
 
 def test_tools_by_file(tmp_path: Path) -> None:

@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 
 from infra_doctor.model.component import Component
-from infra_doctor_probes.detect import ascend_driver
-from infra_doctor_probes.detect.ascend_files import AscendVersionSources, brackets, differ, parse_pairs, version_of
-from tests.support.ascend_trees import ASCEND, capture, captures, machine_at, put
+from infra_doctor_probes.ascend.files import AscendVersionSources, brackets, differ, parse_pairs, version_of
+from tests.support.ascend_trees import ASCEND, capture, captures, machine_at, probes, put
 from tests.support.gather import Gathered, gather
 
 
 def look(root: Path, *, kernel: bool = False) -> Gathered:
-    return gather(machine_at(root, kernel=kernel), ascend_driver.PROBES)
+    return gather(machine_at(root, kernel=kernel), probes("driver"))
 
 
 @pytest.mark.parametrize("path", captures("file_driver_version.info__*"), ids=lambda p: p.stem)
@@ -116,7 +115,7 @@ def test_what_cannot_be_read_is_noted(kind: str, noted: bool, tmp_path: Path) ->
     hostile(tmp_path, kind, f"{ASCEND}/driver/version.info")
     machine = machine_at(tmp_path)
     before = len(machine.problems_of_thread())
-    gather(machine, ascend_driver.PROBES)
+    gather(machine, probes("driver"))
     assert (len(machine.problems_of_thread()) > before) is noted
 
 

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from infra_doctor.model.component import Target
-from infra_doctor_probes.detect import ascend_cann, ascend_driver, ascend_frameworks, ascend_packages, wheels
-from infra_doctor_probes.detect.ascend_frameworks import AscendFrameworkLibraries, CannPythonPackages
+from infra_doctor_probes.ascend.frameworks import AscendFrameworkLibraries, CannPythonPackages
+from infra_doctor_probes.detect import wheels
+from tests.support.ascend_trees import probes
 from tests.support.gather import Gathered, gather
 from tests.support.recipe import recipe_machine
 
@@ -60,8 +61,8 @@ def recipe(*, without: tuple[str, ...] = (), environment: dict[str, str] | None 
 
 
 def look(found: dict[str, Any]) -> Gathered:
-    modules = (ascend_cann, ascend_driver, ascend_packages, wheels, ascend_frameworks)
-    return gather(recipe_machine(found), *(m.PROBES for m in modules), targets=(TARGET,))
+    order = (probes("cann", "driver", "packages"), wheels.PROBES, probes("frameworks"))
+    return gather(recipe_machine(found), *order, targets=(TARGET,))
 
 
 def libraries(found: dict[str, Any]) -> AscendFrameworkLibraries:

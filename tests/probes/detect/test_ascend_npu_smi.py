@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra_doctor_probes.detect.ascend_npu_smi import Chip, parse_npu_smi
+from infra_doctor_probes.ascend.npu_smi import Chip, parse_npu_smi
 from tests.support.ascend_trees import capture, captures
 
 # Captures that hold no readable table on purpose: an edited four-column table, a header alone, errors.

@@ -11,7 +11,7 @@ from infra_doctor.compat.table import Row
 from infra_doctor.model.compatibility import Compatibility, Verdict
 from infra_doctor.model.component import Component
 from infra_doctor.model.plugins import CheckContext
-from infra_doctor_probes.detect.ascend_frameworks import CannPythonPackages
+from infra_doctor_probes.ascend.frameworks import CannPythonPackages
 from infra_doctor_probes.tables import ascend, ascend_frameworks, cann_python
 from infra_doctor_probes.tables.ascend import between, hdk_covers, line_in_range, lists, of_line, release, row_covers
 from infra_doctor_probes.tables.common import rows
@@ -105,7 +105,7 @@ def test_real_pairs(cann_version: str, driver_name: str, verdict: Verdict, why: 
     assert re.search(why, row.detail)
 
 
-TOOLKIT = {"inner_version": "V100R001C22SPC001B231", "accepts_inner": "[V100R001C18],[V100R001C20,V100R001C21]"}
+TOOLKIT = {"inner_version": "V100R001C22SPC001B200", "accepts_inner": "[V100R001C18],[V100R001C20,V100R001C21]"}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_every_cell_of_the_table_is_understood() -> None:
 
 
 def test_small_parts() -> None:
-    assert release("V100R001C22SPC001B231") == (100, 1, 22)
+    assert release("V100R001C22SPC001B200") == (100, 1, 22)
     assert release("8.2") is None
     assert lists("[V100R001C13,V100R001C19],[V100R001C30]", (100, 1, 15))
     assert not lists("[V100R001C13],[V100R001C19]", (100, 1, 15))
