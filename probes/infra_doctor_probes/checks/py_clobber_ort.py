@@ -2,7 +2,9 @@
 
 RECORD says who claims a file, sha256 says whose bytes it holds (probe python.wheels)."""
 
+import posixpath
 from collections.abc import Iterator
+from dataclasses import replace
 
 from infra_doctor.plugin import Check, CheckContext, Finding, Severity, Status
 from infra_doctor_probes.detect.wheel_files import WheelContest, WheelFilesGone
@@ -23,8 +25,9 @@ def run(ctx: CheckContext) -> Iterator[Finding]:
         if not any(b.target == fact.target and len(b.distributions) > 1 for b in builds):
             yield files_gone(ctx, fact)
     for build in builds:
-        if len(build.distributions) > 1:
-            yield several(ctx, build)
+        together = in_one_folder(ctx, build)
+        if len(together) > 1:
+            yield several(ctx, replace(build, distributions=together))
         elif not any(f.target == build.target for f in gone):
             yield CHECK.finding(
                 Status.PASS, f"{titled(ctx, build.wheel)} alone owns onnxruntime in {prefix_of(build.target)}",
@@ -32,6 +35,12 @@ def run(ctx: CheckContext) -> Iterator[Finding]:
             )  # fmt: skip
     if not builds and not gone:
         yield CHECK.skip("no ONNX Runtime is installed")
+
+
+def in_one_folder(ctx: CheckContext, build: OnnxRuntimeBuild) -> tuple[str, ...]:
+    """The distributions that lie where the imported one lies; one in another folder of sys.path is hidden, not overwritten."""
+    places = {key: posixpath.dirname(c.location or "") for key in build.distributions if (c := ctx.component(key))}
+    return tuple(key for key in build.distributions if places.get(key) == places.get(build.wheel))
 
 
 def several(ctx: CheckContext, build: OnnxRuntimeBuild) -> Finding:
