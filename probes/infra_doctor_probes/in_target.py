@@ -22,6 +22,14 @@ def nvidia_gpu(ctx: CheckContext) -> Seen:
     return Seen.NOT_VISIBLE if probe is not None and probe.status in {Status.SKIP, Status.ERROR} else Seen.ABSENT
 
 
+def no_gpu(ctx: CheckContext, what: str = "no NVIDIA GPU is there") -> str:
+    """Why a check of GPUs does not apply: there is none, or none could be looked at."""
+    probe = ctx.probes.get("nvidia-gpu")
+    if probe is not None and probe.status in {Status.SKIP, Status.ERROR}:
+        return f"no NVIDIA GPU could be looked at: {probe.reason}"
+    return what
+
+
 def device_for(ctx: CheckContext, provider: str) -> Seen:
     """Whether the device that an execution provider drives is there. OpenVINO's may be the CPU itself: a session that falls
     back then loses speed and no device, so it never counts as present."""

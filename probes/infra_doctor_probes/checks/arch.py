@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from infra_doctor.plugin import Check, CheckContext, Compatibility, Finding, Severity
 from infra_doctor_probes.from_matrix import Rows, findings, named, others, target_of
+from infra_doctor_probes.in_target import no_gpu
 
 WHEEL_RULES, DRIVER_RULE = ("gpu-wheel-arch", "gpu-cuda13-floor", "gpu-jax"), "gpu-driver-branch"
 
@@ -14,7 +15,7 @@ WHEEL_RULES, DRIVER_RULE = ("gpu-wheel-arch", "gpu-cuda13-floor", "gpu-jax"), "g
 def run(context: CheckContext) -> Iterator[Finding]:
     """One finding per (rule, target, GPU model), so that eight equal GPUs are one."""
     if not context.by_kind("gpu"):
-        yield CHECK.skip("no NVIDIA GPU is there")
+        yield CHECK.skip(no_gpu(context))
         return
     rows = context.judged(*WHEEL_RULES, DRIVER_RULE)
     if not rows:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from infra_doctor.plugin import Check, CheckContext, Component, Confidence, Evidence, Finding, Severity, Status, numbers
+from infra_doctor_probes.in_target import no_gpu
 
 # Back ends that are plug-ins to PyTorch and are installed beside its CPU build.
 PLUG_INS = ("torch-npu", "torch-xla", "torch-mlu", "torch-musa", "torch-gcu", "torch-sdaa", "torch-supa")
@@ -17,7 +18,7 @@ def run(context: CheckContext) -> Iterator[Finding]:
     driver = context.component("driver:nvidia")
     gpus = [g for g in context.by_kind("gpu") if g.attributes.get("vendor") == "nvidia"]
     if driver is None or not gpus:
-        yield CHECK.skip("no NVIDIA GPU with a loaded driver is there")
+        yield CHECK.skip(no_gpu(context, "no NVIDIA GPU with a loaded driver is there"))
         return
     elsewhere = any(t.attributes.get("build") == "cuda" for t in torches)
     for torch in torches:
