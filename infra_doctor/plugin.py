@@ -35,13 +35,17 @@ from infra_doctor.machine.machine import Machine as Machine
 from infra_doctor.machine.machine import kernel_evidence as kernel_evidence
 from infra_doctor.machine.python_env import PythonEnvironment as PythonEnvironment
 from infra_doctor.machine.python_env import python_environment as python_environment
+from infra_doctor.machine.types import CacheEntry as CacheEntry
 from infra_doctor.machine.types import Capability as Capability
 from infra_doctor.machine.types import ChildResult as ChildResult
 from infra_doctor.machine.types import CommandResult as CommandResult
+from infra_doctor.machine.types import ContestedFile as ContestedFile
 from infra_doctor.machine.types import Distribution as Distribution
 from infra_doctor.machine.types import Elf as Elf
+from infra_doctor.machine.types import MachineForm as MachineForm
 from infra_doctor.machine.types import NotVisible as NotVisible
 from infra_doctor.machine.types import RecordScan as RecordScan
+from infra_doctor.machine.types import Stat as Stat
 from infra_doctor.model.compatibility import Compatibility as Compatibility
 from infra_doctor.model.compatibility import Verdict as Verdict
 from infra_doctor.model.component import AttributeValue as AttributeValue
@@ -52,18 +56,25 @@ from infra_doctor.model.component import Unseen as Unseen
 from infra_doctor.model.component import fact as fact
 from infra_doctor.model.evidence import Evidence as Evidence
 from infra_doctor.model.evidence import EvidenceKind as EvidenceKind
+from infra_doctor.model.finding import SEVERITY_RANK as SEVERITY_RANK
+from infra_doctor.model.finding import STATUS_RANK as STATUS_RANK
 from infra_doctor.model.finding import Command as Command
 from infra_doctor.model.finding import Confidence as Confidence
+from infra_doctor.model.finding import Diagnosis as Diagnosis
 from infra_doctor.model.finding import Finding as Finding
 from infra_doctor.model.finding import Remediation as Remediation
 from infra_doctor.model.finding import Severity as Severity
 from infra_doctor.model.finding import Status as Status
+from infra_doctor.model.finding import Waiver as Waiver
 from infra_doctor.model.plugins import Check as Check
 from infra_doctor.model.plugins import CheckContext as CheckContext
 from infra_doctor.model.plugins import CompatibilityRule as CompatibilityRule
 from infra_doctor.model.plugins import Probe as Probe
 from infra_doctor.model.plugins import ProbeContext as ProbeContext
 from infra_doctor.model.plugins import ReportFormat as ReportFormat
+from infra_doctor.model.report import MachineInfo as MachineInfo
+from infra_doctor.model.report import Measurement as Measurement
+from infra_doctor.model.report import ProbeOutcome as ProbeOutcome
 from infra_doctor.model.report import Report as Report
 from infra_doctor.model.stack import StackLine as StackLine
 from infra_doctor.model.stack import machine_stack as machine_stack
@@ -104,46 +115,3 @@ def encode_json(document: Any, *, indent: int = 2) -> str:
     from infra_doctor.codec import encode  # msgspec costs 40 ms, which most runs do not need
 
     return encode(document, indent=indent)
-
-__all__ = [
-    "API_VERSION",
-    "MEANING",
-    "SIGN",
-    "VERDICT_SIGN",
-    "Any",
-    "Cause",
-    "Command",
-    "Compatibility",
-    "Component",
-    "Evidence",
-    "Finding",
-    "Headline",
-    "LoadedBy",
-    "MatrixRow",
-    "Reason",
-    "Report",
-    "ReportFormat",
-    "StackLine",
-    "Status",
-    "Target",
-    "Verdict",
-    "blind_probes",
-    "by_kind",
-    "causes",
-    "command_line",
-    "counted",
-    "headline",
-    "is_web_link",
-    "labels",
-    "loads",
-    "machine_stack",
-    "matrix",
-    "passed",
-    "printable",
-    "privacy",
-    "shortened",
-    "skipped",
-    "target_stack",
-    "to_ascii",
-    "waived",
-]

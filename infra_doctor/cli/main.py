@@ -16,6 +16,7 @@ VERBS = {
     "explain": "what a finding id or a compatibility rule means, and where it is published",
     "list": "the probes, checks, rules and formats that are there",
     "snapshot": "write the redacted observations of this machine, for another place to judge",
+    "schema": "the JSON Schema of a document",
     "collector": "write a zipapp that takes a snapshot with any Python from 3.7 on",
 }
 

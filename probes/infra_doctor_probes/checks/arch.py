@@ -1,7 +1,7 @@
 """ARCH: the GPU's compute capability against what a wheel was built for, and against the driver's branch.
 
-Rests on the matrix rules `gpu-wheel-arch`, `gpu-cuda13-floor`, `gpu-jax` and `gpu-driver-branch`; the compute capability is NVML's, or the PCI id's where
-there is no driver."""
+Rests on the matrix rules `gpu-wheel-arch`, `gpu-cuda13-floor`, `gpu-jax` and `gpu-driver-branch`; the compute capability
+is NVML's, or the PCI id's where there is no driver."""
 
 from collections.abc import Iterator
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 COMMAND = [sys.executable, "-m", "infra_doctor"]
@@ -26,6 +27,15 @@ def test_json_is_the_only_thing_on_stdout() -> None:
     assert set(report["summary"]) == {"pass", "warn", "fail", "skip", "unknown", "error"}
     assert sum(report["summary"].values()) == len(report["findings"])
     assert "Traceback" not in done.stderr
+
+
+def test_a_report_meets_its_published_schema() -> None:
+    schema = json.loads(run("schema", "report").stdout)
+    report = json.loads(run("check", "--json").stdout)
+    jsonschema.Draft202012Validator(schema).validate(report)
+    report["findings"][0]["status"] = "splendid"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(schema).validate(report)
 
 
 def test_without_a_terminal_and_a_verb_it_checks() -> None:
