@@ -86,7 +86,7 @@ def mixed_parts(ctx: CheckContext, used: list[Component]) -> Iterator[Finding]:
         for consumer in dict.fromkeys(use.consumer for use in main.loaded_by):
             mixed = {
                 part.key: (part, order)
-                for order in [use.order for use in main.loaded_by if use.consumer == consumer]
+                for order in [use.order for use in main.loaded_by if use.consumer == consumer][::-1]
                 for part in ctx.by_kind("cudnn-sub")
                 if any(u.consumer == consumer and u.order == order for u in part.loaded_by)
                 and not same_copy(main, part)

@@ -31,6 +31,8 @@ from infra_doctor_probes.detect.system import Container
 CHILD = "infra_doctor_probes.children.nvml"
 PROC_GPUS = "/proc/driver/nvidia/gpus"
 ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+NVML_NOT_FOUND = 12  # NVML_ERROR_LIBRARY_NOT_FOUND
+LINUX_OWN_DRIVERS = frozenset({"nouveau", "nova", "nova_core"})
 WSL_NVML = "/usr/lib/wsl/lib/libnvidia-ml.so.1"
 SWITCHES = {True: "enabled", False: "disabled", None: "n.a."}
 
@@ -102,6 +104,8 @@ def run(ctx: ProbeContext) -> Iterator[object]:
             del gpus[address]
     yield from driver(module, session)
     yield from (component(gpu) for gpu in gpus.values())
+    if session is not None and session.error_code == NVML_NOT_FOUND:
+        gpus = {a: g for a, g in gpus.items() if not does_without_nvml(ctx, g)}
     yield from unseen(gpus, answered, session)
 
 
@@ -273,6 +277,14 @@ def driver(module: NvidiaKernelModule | None, session: NvmlSession | None) -> It
     yield Component(
         key="driver:nvidia", kind="driver", name="nvidia", version=version, attributes=attributes, evidence=evidence
     )
+
+
+def does_without_nvml(ctx: ProbeContext, gpu: Gpu) -> bool:
+    """Where no NVML is installed and none belongs: a display under Linux' own driver, and Jetson's GPU, which is no PCI
+    device. Both have been looked at as far as they can be."""
+    if gpu.attributes.get("driver_module") in LINUX_OWN_DRIVERS:
+        return True
+    return gpu.seen_by == "device node" and any("tegra" in str(c.attributes.get("kernel")) for c in ctx.by_kind("os"))
 
 
 def unseen(gpus: dict[str, Gpu], answered: set[str], session: NvmlSession | None) -> Iterator[Unseen]:

@@ -130,9 +130,9 @@ def torch_build(machine: Machine, target: Target, environment: PythonEnvironment
         # Without any of these the text says "built for the CPU"; without the text nothing is known.
         known = "cuda" if cuda else "rocm" if hip else "xpu" if said.get("xpu") else None
         build = known or ("cpu" if said else None)
-    tag = label if re.fullmatch(r"cu\d{2,3}", label) else None
-    if tag is None and build == "cuda" and cuda:
-        tag = "cu" + "".join(cuda.split(".")[:2])
+    # PyTorch's own wheels carry it; without it the build is conda's, NVIDIA's, Jetson's or somebody's own.
+    named = re.match(r"cu\d{2,3}(?=$|\.)", label)
+    tag = named.group(0) if named and build == "cuda" else None
     return TorchBuild(
         wheel=wheel_key("torch", target), target=target.key, version=version, build=build, cuda=cuda, hip=hip, tag=tag,
         evidence=tuple(evidence),

@@ -150,8 +150,17 @@ def cuda_consumers(ctx: CheckContext) -> Iterator[tuple[Component, CudaUse]]:
     overwritten = {key for ort in ctx.facts(OnnxRuntimeBuild) for key in ort.distributions if key != ort.wheel}
     for wheel in ctx.by_kind("wheel"):
         use = cuda_use(wheel) if wheel.key not in overwritten else None
-        if use is not None:
+        if use is not None and not (wheel.name == "tensorflow" and for_the_cpu(ctx, wheel, use)):
             yield wheel, use
+
+
+def for_the_cpu(ctx: CheckContext, tensorflow: Component, use: CudaUse) -> bool:
+    """TensorFlow's one wheel serves CPU and GPU, and looks for the CUDA runtime when it is used: without one of its major
+    it is there for the CPU. On other processors than x86-64 the wheel has no CUDA code."""
+    if arch_of(ctx) not in {"", "x86_64"}:
+        return True
+    copies = copies_for(ctx, tensorflow, "cudart").copies
+    return not use.unknown and not any(cuda_major_of(c) == major(use.cuda) for c in copies)
 
 
 # -- which copies of a library a consumer gets --------------------------------------------------------------------

@@ -19,6 +19,7 @@ from infra_doctor.plugin import (
     pair,
     parse_version,
 )
+from infra_doctor_probes.detect.nvidia_driver import is_compat
 from infra_doctor_probes.tables.common import (
     CudaUse,
     cuda_consumers,
@@ -40,6 +41,7 @@ DATA_CENTRE = {
     "V100S",
 }  # fmt: skip
 OTHER_BOARDS = ("GeForce", "TITAN", "RTX", "Quadro")
+FIRST_BRANCH = 300  # older branches than R300 serve no GPU that CUDA 11 runs on; Jetson Linux counts 32, 35, 36 …
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,17 +113,31 @@ def serve(ctx: CheckContext, driver: Component, use: CudaUse, said: str) -> Answ
     windows = is_wsl(ctx)
     minimum = row["windows" if windows else "linux"]
     system = "Windows driver (WSL2)" if windows else "driver"
-    verdict = floor(driver.version, minimum)
+    verdict = driver_floor(driver, minimum, use.cuda)
     certain = use.certain and row.certain
     source = table_text("cuda_families", row)
     if verdict is Verdict.UNKNOWN:
-        return Answer(verdict=verdict, detail=f"{said}; the {system}'s version was not readable.", source=source)
+        detail = f"{said}; CUDA {cuda_major}.x needs {system} {minimum} or newer, and {driver.version} cannot be compared with that."
+        return Answer(verdict=verdict, detail=detail, source=source)
     if verdict is Verdict.COMPATIBLE:
         detail = f"{said}; CUDA {cuda_major}.x needs {system} {minimum} or newer and {driver.version} is loaded."
+        if floor(driver.version, minimum) is not verdict:
+            detail = f"{said}, and {system} {driver.version} offers CUDA {text(driver, 'cuda_api')} by its own word."
         return Answer(verdict=verdict, detail=detail + minor_version_note(driver, use), source=source, certain=certain)
     too_old = f"{said}; CUDA {cuda_major}.x needs {system} {minimum} or newer, and {driver.version} is loaded"
     lifted = None if windows else forward(ctx, driver, minimum, too_old)
     return lifted or Answer(verdict=verdict, detail=f"{too_old}.", source=source, certain=certain)
+
+
+def driver_floor(driver: Component, minimum: str, cuda: str) -> Verdict:
+    """At least `minimum`. Jetson's drivers have numbers of their own (35.4.1; Thor's 580.00 offers CUDA 13.0): inside the
+    minimum's branch, and below all of NVIDIA's branches, what libcuda offers decides, and else it stays open."""
+    verdict = floor(driver.version, minimum)
+    here = major(driver.version) or 0
+    if verdict is not Verdict.INCOMPATIBLE or (here != major(minimum) and here >= FIRST_BRANCH):
+        return verdict
+    offered, wanted = major(text(driver, "cuda_api")), major(cuda)
+    return Verdict.COMPATIBLE if offered is not None and wanted is not None and offered >= wanted else Verdict.UNKNOWN
 
 
 def minor_version_note(driver: Component, use: CudaUse) -> str:
@@ -151,7 +167,7 @@ def api_of(driver: Component) -> str:
 def forward(ctx: CheckContext, driver: Component, minimum: str, too_old: str) -> Answer | None:
     """What a cuda-compat libcuda changes; None where none comes first, or it is no newer than the driver."""
     library = next((c for c in ctx.by_kind("libcuda") if c.attributes.get("first") is True), None)
-    if library is None or "/compat" not in (library.location or ""):
+    if library is None or not is_compat(library.location or ""):
         return None
     shown = f"{too_old}; cuda-compat's libcuda {library.version or 'of unknown version'} comes first on the loader path"
     if library.version is None or parse_version(library.version) is None:

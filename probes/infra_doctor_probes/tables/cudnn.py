@@ -13,7 +13,6 @@ from infra_doctor.plugin import (
     CompatibilityRule,
     Component,
     Verdict,
-    floor,
     lookup,
     major,
     pair,
@@ -36,6 +35,7 @@ from infra_doctor_probes.tables.common import (
     text,
     wheels,
 )
+from infra_doctor_probes.tables.cuda_driver import driver_floor
 
 CONSUMER, DRIVER = "cudnn-consumer", "cudnn-driver"
 ORT_DOCS = "https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html"
@@ -169,7 +169,8 @@ def driver_row(copy: Component, driver: Component) -> Compatibility | None:
         detail = f"{label(copy)} is built for CUDA {cuda}, whose driver is in no table."
         return pair(copy.key, driver.key, DRIVER, Verdict.UNKNOWN, detail, source=MINOR_VERSION)
     detail = f"{label(copy)} for CUDA {cuda} needs driver {minimum} or newer, and {driver.version} is loaded."
-    return pair(copy.key, driver.key, DRIVER, floor(driver.version, minimum), detail, source=source, certain=certain)
+    verdict = driver_floor(driver, minimum, str(cuda))
+    return pair(copy.key, driver.key, DRIVER, verdict, detail, source=source, certain=certain)
 
 
 RULES = (
