@@ -401,7 +401,9 @@ class Agent:
 
     def op_system(self):
         """{"sysname", "release", "machine", "libc", "page_size", "cpus", "executable"} of the running kernel, this
-        process's libc, and the Python that runs it."""
+        process's libc, and the Python that runs it. Under another root only what the /proc there says."""
+        if self.root != "/":
+            return self.system_by_files()
         names = os.uname()
         try:
             libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
@@ -415,6 +417,21 @@ class Agent:
             "page_size": os.sysconf("SC_PAGE_SIZE"),
             "cpus": os.cpu_count() or 0,
             "executable": sys.executable,
+        }
+
+    def system_by_files(self):
+        def text(name):
+            found = self.ask("read", "/proc/" + name, READ_CAP_BYTES)
+            return found.get("text", "") if found else ""
+
+        return {
+            "sysname": text("sys/kernel/ostype").strip() or None,
+            "release": text("sys/kernel/osrelease").strip() or None,
+            "machine": text("sys/kernel/arch").strip() or None,  # since Linux 6.1
+            "libc": "",
+            "page_size": None,
+            "cpus": text("cpuinfo").count("processor\t:") or None,
+            "executable": None,
         }
 
     def op_run(self, argv, timeout_s, max_bytes=1 << 20):

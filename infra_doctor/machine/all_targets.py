@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from infra_doctor.errors import TargetError
 from infra_doctor.machine.machine import Machine
-from infra_doctor.machine.target import NAMES, in_directory, path_folders, target_of, working_directory
+from infra_doctor.machine.target import NAMES, in_directory, is_script, path_folders, target_of, working_directory
 from infra_doctor.model.component import Target
 
 TARGETS_CAP = 200
@@ -36,8 +36,12 @@ def find_all_targets(machine: Machine) -> tuple[Target, ...]:
             continue
         try:
             target = target_of(machine, path, chosen_by=chosen_by)
-        except TargetError:
-            continue  # broken environments, wrappers, Python 2: nothing that could be judged
+        except TargetError as error:
+            # Wrappers and Python 2 are nothing that could be judged; a damaged interpreter or environment is.
+            damaged = isinstance(elf := machine.ask("elf", path), dict) and "error" in elf and not is_script(machine, path)
+            if damaged or machine.stat(posixpath.join(folder, "pyvenv.cfg"), follow=False) is not None:
+                machine.note_problem(path, str(error).removeprefix(f"{path}: "))
+            continue
         found.setdefault(machine.realpath(target.prefix), target)
     return tuple(found.values())
 

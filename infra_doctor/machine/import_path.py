@@ -180,6 +180,9 @@ class _Builder:
     def _read_pth(self, folder: str, name: str) -> None:
         path = posixpath.join(folder, name)
         text = (self.machine.read_text(path, max_bytes=PTH_CAP_BYTES) or "").removeprefix("\ufeff")
+        if "\0" in text:
+            self.machine.note_problem(path, "not a text")
+            return
         for number, line in enumerate(text.splitlines(), 1):
             if line.startswith("#") or not line.strip():
                 continue

@@ -286,7 +286,7 @@ class Loader:
             return None
         if "error" in answer:
             code = answer.get("code")
-            if code == "EACCES":
+            if code != "ELOOP":
                 self._machine.note_problem(path, str(answer["error"]))
             return _Refused(reason=str(answer["error"]), fatal=code not in {"EACCES", "ELOOP"})
         elf = self._machine.elf(path)

@@ -14,7 +14,7 @@ from infra_doctor.machine.forms import Replay, live_machine, replayed_machine, r
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.python_env import find_all_targets, find_target
 from infra_doctor.machine.redaction import Redactor
-from infra_doctor.machine.types import Capability, MachineForm
+from infra_doctor.machine.types import Capability, MachineForm, Problem
 from infra_doctor.model.component import Component, Target
 from infra_doctor.model.evidence import Evidence, EvidenceKind
 from infra_doctor.model.finding import Finding, Severity, Status, fingerprint, sort_key
@@ -78,11 +78,13 @@ class Run:
         machine = self.machine = self._machine(registry)
         redactor = self.redactor = self._redactor(machine)
         targets = self._targets(machine)
+        problems = [(p, "Python environments") for p in machine.problems_of_thread()]
         self.emit(TargetsFound(targets=targets))
         deadline = started + self.options.timeout_s if self.options.timeout_s else None
         results = run_probes(registry.probes, machine, targets, emit=self.emit, cancel=self.cancel, deadline=deadline)
         self.traces = [r.trace for r in results.values() if r.trace]
-        report = self._judge(registry, checks, machine, redactor, targets, list(results.values()))
+        problems += [(p, r.outcome.title) for r in results.values() for p in r.problems]
+        report = self._judge(registry, checks, machine, redactor, targets, list(results.values()), problems)
         if "SOURCE_DATE_EPOCH" not in os.environ:
             durations = {i: r.duration_ns for i, r in results.items()}
             report = replace(report, run={"duration_ns": time.perf_counter_ns() - began, "probes_ns": durations})
@@ -136,6 +138,7 @@ class Run:
         redactor: Redactor,
         targets: tuple[Target, ...],
         results: list[ProbeResult],
+        problems: list[tuple[Problem, str]],
     ) -> Report:
         components = _merge([c for r in results for c in r.components])
         facts = [f for r in results for f in r.facts]
@@ -149,7 +152,8 @@ class Run:
         }
         rows, failures = judge_matrix(registry.tables, CheckContext(**common))
         context = CheckContext(**common, compatibility=rows)
-        raw = [*registry.failures, *failures, *_probe_failures(results, registry.probes), *run_checks(checks, context)]
+        failures += [*_probe_failures(results, registry.probes), *_unreadable(problems)]
+        raw = [*registry.failures, *failures, *run_checks(checks, context)]
         redacted = map(redactor.typed, raw)
         findings = sorted((replace(f, fingerprint=fingerprint(f.id, f.subject)) for f in redacted), key=sort_key)
         summary = {str(s): sum(f.status is s for f in findings) for s in Status}
@@ -213,7 +217,7 @@ def _merge(components: list[Component]) -> list[Component]:
 
 
 def _probe_failures(results: list[ProbeResult], probes: list[Probe]) -> list[Finding]:
-    """PROBE-FAILED: a probe that ended by an error, what it could not read, and devices that could not be looked at."""
+    """PROBE-FAILED: a probe that ended by an error, and devices that could not be looked at."""
     out = []
     of_devices = {p.id for p in probes if p.devices}
     for result in results:
@@ -226,11 +230,16 @@ def _probe_failures(results: list[ProbeResult], probes: list[Probe]) -> list[Fin
             title = f"{outcome.title}: there, and could not be looked at"
             failed = _probe_failed(unseen.subject, title, unseen.reason, severity=Severity.HIGH)
             out.append(replace(failed, evidence=unseen.evidence or failed.evidence))
-    unreadable: dict[tuple[str, str], list[str]] = {}
-    for result in results:
-        for problem in result.problems:
-            unreadable.setdefault((problem.path, problem.reason), []).append(result.outcome.title)
-    for (path, reason), titles in sorted(unreadable.items()):
+    return out
+
+
+def _unreadable(problems: list[tuple[Problem, str]]) -> list[Finding]:
+    """PROBE-FAILED: each file that is there and could not be read, with who asked for it."""
+    out = []
+    titles_of: dict[tuple[str, str], list[str]] = {}
+    for problem, title in problems:
+        titles_of.setdefault((problem.path, problem.reason), []).append(title)
+    for (path, reason), titles in sorted(titles_of.items()):
         evidence = Evidence(kind=EvidenceKind.FILE, source=path, text=reason)
         failed = _probe_failed(
             (f"file:{path}",), f"{path}: {reason}", f"needed for: {', '.join(dict.fromkeys(titles))}"

@@ -4,6 +4,7 @@ from enum import Enum
 
 from infra_doctor.plugin import CheckContext, Command, Component, Status
 from infra_doctor_probes.detect.libraries import FrameworkImport
+from infra_doctor_probes.detect.nvidia_gpu import NvidiaGpusNotGiven
 
 
 class Seen(Enum):
@@ -28,6 +29,11 @@ def no_gpu(ctx: CheckContext, what: str = "no NVIDIA GPU is there") -> str:
     if probe is not None and probe.status in {Status.SKIP, Status.ERROR}:
         return f"no NVIDIA GPU could be looked at: {probe.reason}"
     return what
+
+
+def given_none(ctx: CheckContext) -> bool:
+    """Whether the machine's NVIDIA GPUs are all somebody else's: a container sees its host's driver all the same."""
+    return bool(ctx.facts(NvidiaGpusNotGiven)) and nvidia_gpu(ctx) is Seen.ABSENT
 
 
 def device_for(ctx: CheckContext, provider: str) -> Seen:
@@ -71,13 +77,41 @@ def titled(ctx: CheckContext, key: str) -> str:
 
 def pip_install(ctx: CheckContext, target: str, *requirements: str) -> tuple[Command, ...]:
     """The runnable command; none in a conda environment, where pip may break what conda manages."""
+    argv = pip_argv(ctx, target, "install")
+    return (Command(argv=(*argv, *requirements)),) if argv else ()
+
+
+def pip_argv(ctx: CheckContext, target: str, verb: str) -> tuple[str, ...]:
+    """The start of a pip or uv command line for this target; empty in a conda environment and where none is known."""
     found = next((t for t in ctx.targets if t.key == target), None)
     if found is None or found.kind == "conda":
         return ()
-    installers = {c.origin for c in ctx.by_kind("wheel", target=target)}
-    if installers == {"uv"}:
-        return (Command(argv=("uv", "pip", "install", "--python", found.executable, *requirements)),)
-    return (Command(argv=(found.executable, "-m", "pip", "install", *requirements)),)
+    if {c.origin for c in ctx.by_kind("wheel", target=target)} == {"uv"}:
+        return ("uv", "pip", verb, "--python", found.executable)
+    return (found.executable, "-m", "pip", verb)
+
+
+def pip_words(ctx: CheckContext, target: str, verb: str, *arguments: str) -> str:
+    """A command line for a sentence, with the target's own pip or uv: `/opt/venv/bin/python -m pip install …`."""
+    return "`" + " ".join((*(pip_argv(ctx, target, verb) or ("pip", verb)), *arguments)) + "`"
+
+
+def forced(ctx: CheckContext, target: str, *requirements: str) -> tuple[str, ...]:
+    """Arguments of an installation that replaces a version that is there already: uv has another word for it."""
+    uv = pip_argv(ctx, target, "install")[:1] == ("uv",)
+    return ("--reinstall" if uv else "--force-reinstall", *requirements)
+
+
+def reinstall_words(ctx: CheckContext, torch: Component) -> str:
+    """How to get another CUDA build of the torch that is installed."""
+    target = torch.target or ""
+    if any(t.key == target and t.kind == "conda" for t in ctx.targets) and torch.origin == "conda":
+        return "From conda-forge: `conda install pytorch-gpu`."
+    command = pip_words(ctx, target, "install", *forced(ctx, target, "torch==<release>"))[:-1]
+    return (
+        f"Install it with {command} --index-url https://download.pytorch.org/whl/<build>`, in one command with torchvision"
+        " and torchaudio where they are installed."
+    )
 
 
 def copies(ctx: CheckContext, *kinds: str, target: str | None = None) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from infra_doctor.plugin import Check, CheckContext, Compatibility, Finding, Severity
 from infra_doctor_probes.from_matrix import Rows, findings, named, others, target_of
+from infra_doctor_probes.in_target import reinstall_words
+from infra_doctor_probes.tables.wheel_arch import torch_advice
 from infra_doctor_probes.in_target import no_gpu
 
 WHEEL_RULES, DRIVER_RULE = ("gpu-wheel-arch", "gpu-cuda13-floor", "gpu-jax"), "gpu-driver-branch"
@@ -26,7 +28,7 @@ def run(context: CheckContext) -> Iterator[Finding]:
         context,
         rows,
         title=lambda bad: title(context, bad),
-        remedy=remedy,
+        remedy=lambda bad: remedy(context, bad),
         passed=lambda good: f"{named(context, good, 'gpu')}: supported by {others(context, good, 'gpu')}",
         group=lambda row: "\0".join(
             (str(row.rule == DRIVER_RULE), target_of(row.left) or target_of(row.right), gpu_model(context, row))
@@ -49,18 +51,30 @@ def title(context: CheckContext, rows: Rows) -> str:
     return f"{other} holds no code for {gpus}"
 
 
-def remedy(rows: Rows) -> str:
-    """The smallest change for the rule."""
-    return DRIVER_REMEDY if rows[0].rule == DRIVER_RULE else WHEEL_REMEDY
+def remedy(context: CheckContext, rows: Rows) -> str:
+    """The smallest change for the rule and the packages."""
+    if rows[0].rule == DRIVER_RULE:
+        return DRIVER_REMEDY
+    found = {c.name: c for r in rows for k in (r.left, r.right) if (c := context.component(k)) and c.kind == "wheel"}
+    told = []
+    if "torch" in found and (advice := torch_advice(context, found["torch"])):
+        told.append(f"{advice} {reinstall_words(context, found['torch'])}")
+    told += [f"For {name} install {other}." for name, other in FOR_CUDA_12.items() if name in found]
+    return " ".join(told) or WHEEL_REMEDY
 
 
+# What stands in for a package of CUDA 13 on a GPU that only CUDA 12 serves: https://pypi.org/project/onnxruntime-gpu/ …
+FOR_CUDA_12 = {
+    "onnxruntime-gpu": "`onnxruntime-gpu<1.27`, the releases for CUDA 12", "cupy-cuda13x": "`cupy-cuda12x` instead of it",
+    "jax-cuda13-plugin": "`jax[cuda12]` instead of it",
+}  # fmt: skip
 WHEEL_REMEDY = (
-    "Install the same package version from the index of a CUDA build that has code for this GPU: for PyTorch cu128 or newer"
-    " for Blackwell (10.x, 12.x), cu126 for Maxwell, Pascal and Volta (5.x to 7.0)."
+    "Install a build that has code for this GPU. PyTorch: 2.7 or newer from cu128 or newer for Blackwell (10.x, 12.x), cu126"
+    " for Maxwell, Pascal and Volta (5.x to 7.0)."
 )
 DRIVER_REMEDY = (
-    "Install a driver branch that supports this GPU: a newer one for a GPU younger than the branch, R580 (the last one) for"
-    " Maxwell, Pascal and Volta."
+    "Install a driver branch that supports this GPU: a newer one for a GPU younger than the branch (R570 or newer for"
+    " Blackwell), R580 (the last one) for Maxwell, Pascal and Volta."
 )
 
 CHECK = Check(

@@ -5,7 +5,7 @@ Rests on the played import orders (probes libraries and onnxruntime.providers)."
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infra_doctor.plugin import Check, CheckContext, Evidence, EvidenceKind, Finding, Severity, Status
+from infra_doctor.plugin import Check, CheckContext, Command, Evidence, EvidenceKind, Finding, Severity, Status
 from infra_doctor_probes.detect.libraries import FrameworkImport
 from infra_doctor_probes.detect.onnxruntime import ProviderLoad
 from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild
@@ -14,6 +14,7 @@ from infra_doctor_probes.in_target import (
     at_most_warn,
     copies,
     failing_orders,
+    forced,
     nvidia_gpu,
     pip_install,
     prefix_of,
@@ -132,6 +133,7 @@ def missing_finding(ctx: CheckContext, case: Case, seen: Seen, where: str, wante
             remedy=f"Call {how} before the first session." if PRELOAD in case.works else "Import torch before the first session.",
         )  # fmt: skip
     requirement = requirement_of(ctx, case)
+    remedy, commands = install_remedy(ctx, case, requirement)
     return CHECK.finding(
         Status.FAIL if case.what == "import torch" and not late else at_most_warn(seen),
         f"{where} does not find {names}",
@@ -139,11 +141,29 @@ def missing_finding(ctx: CheckContext, case: Case, seen: Seen, where: str, wante
         detail=f"In every import order {effect}. "
         + (f"Copies here: {installed}." if installed else "No copy is installed."),
         evidence=evidence,
-        remedy=f"Install the cuDNN that it was built for: `{requirement}`"
-        + (
-            ", then call `onnxruntime.preload_dlls()` before the first session." if case.what != "import torch" else "."
-        ),
-        commands=pip_install(ctx, case.target, "--force-reinstall", "--no-deps", requirement),
+        remedy=remedy,
+        commands=commands,
+    )
+
+
+def install_remedy(ctx: CheckContext, case: Case, requirement: str) -> tuple[str, tuple[Command, ...]]:
+    """(what to do, runnable commands). A wheel's cuDNN is out of reach for an ONNX Runtime without preload_dlls()."""
+    commands = pip_install(ctx, case.target, *forced(ctx, case.target, "--no-deps", requirement))
+    if case.what == "import torch":
+        return f"Install the cuDNN that it was built for: `{requirement}`.", commands
+    build = next((b for b in ctx.facts(OnnxRuntimeBuild) if b.wheel == case.consumer), None)
+    if build is not None and not build.has_preload_dlls:
+        cuda = (build.cuda or "").partition(".")[0]
+        return (
+            f"Upgrade to `onnxruntime-gpu[cuda,cudnn]` 1.21 or newer, which brings cuDNN as a wheel and loads it by"
+            f" `onnxruntime.preload_dlls()`. To stay with {titled(ctx, case.consumer)}, install cuDNN {build.cudnn or ''} for CUDA"
+            f" {cuda} as a system package, where the loader finds it by itself.",
+            (),
+        )
+    return (
+        f"Install the cuDNN that it was built for: `{requirement}`, then call `onnxruntime.preload_dlls()` before the first"
+        " session.",
+        commands,
     )
 
 

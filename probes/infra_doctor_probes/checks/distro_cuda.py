@@ -1,11 +1,12 @@
 """DISTRO-CUDA: `nvcc` is the distribution's own old toolkit package, and it does not fit what else is here.
 
-The package is no fault by itself. It is one where nvcc resolves to it and a newer toolkit stands beside it unused, or it is
-unable to compile for the GPU."""
+The package is no fault by itself. It is one where nvcc resolves to it and a newer toolkit stands beside it unused, or where
+it is unable to compile for the GPU and something shows that CUDA code is compiled here."""
 
 from collections.abc import Iterator
 
 from infra_doctor.plugin import Check, CheckContext, Component, Evidence, Finding, Severity, Status, major_minor
+from infra_doctor_probes.checks.nvcc_mismatch import sign_of_compiling
 from infra_doctor_probes.detect.cuda_toolkit import CudaEnvironment
 from infra_doctor_probes.from_matrix import row_evidence
 
@@ -37,6 +38,9 @@ def judge(context: CheckContext, toolkit: Component) -> Finding:
     """The finding where nvcc is the package's."""
     newer = newer_toolkit(context, toolkit)
     unable = rows_for_gpu(context, toolkit)
+    environment = context.fact(CudaEnvironment)
+    if newer is None and unable and (environment is None or sign_of_compiling(context, environment, None) is None):
+        return CHECK.skip(f"nvcc is the distribution's CUDA {toolkit.version}; {unable[0][1].text}")
     reasons = [row.text for _, row in unable]
     subject = [toolkit.key, *(key for key, _ in unable)]
     evidence = [*toolkit.evidence, *(row for _, row in unable)]

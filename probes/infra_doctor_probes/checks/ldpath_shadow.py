@@ -59,19 +59,29 @@ class Shadow:
         return bool(ours and theirs) and ours < theirs
 
     @property
+    def newer_of_one_major(self) -> bool:
+        """Whether the copy that is taken is a newer one of the same major, for the same CUDA as far as that is known."""
+        ours, theirs = numbers(self.taken.version or ""), numbers(self.instead.version or "")
+        cuda = {c.attributes.get("cuda_major") for c in (self.taken, self.instead)} - {None}
+        return bool(ours and theirs) and ours[0] == theirs[0] and ours >= theirs and len(cuda) < 2
+
+    @property
     def text(self) -> str:
         """`libcudnn 9.1.0 instead of 9.19.0.56`."""
-        return f"{self.taken.name} {self.taken.version or '?'} instead of {self.instead.version or '?'}"
+        unknown = "one of unknown version"
+        return f"{self.taken.name} {self.taken.version or f'({unknown})'} instead of {self.instead.version or unknown}"
 
 
 def shadow(ctx: CheckContext, effect: LibraryPathEffect) -> Shadow | None:
-    """None where the environment did not bring the hidden copy, or where both are of one version."""
+    """None where the environment did not bring the hidden copy, where both are of one version, or where the copy that is
+    taken is newer within the same CUDA major, which NVIDIA keeps compatible."""
     taken, instead = ctx.component(effect.taken), ctx.component(effect.instead_of)
     if taken is None or instead is None or not (instead.origin or "").startswith(("wheel ", "conda")):
         return None
     if taken.version and instead.version and numbers(taken.version)[:3] == numbers(instead.version)[:3]:
         return None
-    return Shadow(effect=effect, taken=taken, instead=instead)
+    found = Shadow(effect=effect, taken=taken, instead=instead)
+    return None if found.newer_of_one_major else found
 
 
 def finding(ctx: CheckContext, consumer: str, shadows: list[Shadow]) -> Finding:
@@ -85,12 +95,13 @@ def finding(ctx: CheckContext, consumer: str, shadows: list[Shadow]) -> Finding:
     entries = {e.rstrip("/") for s in ctx.facts(LibraryPath) for e in s.value.split(":")}
     places = dict.fromkeys(s.effect.folder for s in shadows)
     folders = ", ".join([p for p in places if p in entries] or places)
-    orders = ", ".join(dict.fromkeys(f'"{s.effect.order}"' for s in shadows))
+    names = list(dict.fromkeys(f'"{s.effect.order}"' for s in shadows))
+    orders = f"import order{'s' if len(names) > 1 else ''} {', '.join(names)}"
     return CHECK.finding(
         Status.FAIL if breaks and nvidia_gpu(ctx) is Seen.PRESENT else Status.WARN,
         f"LD_LIBRARY_PATH gives {titled(ctx, consumer)} {first.text}{more}",
         subject=(consumer, *copies),
-        detail=f"In the import orders {orders}, {folders} hides the environment's own copies: "
+        detail=f"In the {orders}, {folders} hides the environment's own copies: "
         + "; ".join(dict.fromkeys(s.text for s in shadows))
         + ".",
         evidence=tuple(dict.fromkeys(e for s in copies.values() for e in s.effect.evidence)),
@@ -108,7 +119,8 @@ variable therefore gives a framework another cuDNN, nvJitLink or NCCL than the o
 symbol: __nvJitLinkComplete_12_4*, *cuDNN version incompatibility*.
 
 infra-doctor plays the imports twice, with and without the variable, and compares. Libraries that torch opens by path, and
-those behind an RPATH, are not affected: then the variable is harmless here, and this check passes.""",
+those behind an RPATH, are not affected: then the variable is harmless here, and this check passes. It passes too where the
+variable brings a newer library of the same major, which NVIDIA keeps compatible: an older one is what breaks.""",
     remediation="Unset or trim LD_LIBRARY_PATH for programs that use wheels.",
     sources=(
         "https://man7.org/linux/man-pages/man8/ld.so.8.html",

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from infra_doctor.plugin import Check, CheckContext, Component, Evidence, EvidenceKind, Finding, Severity, Status, major
 from infra_doctor_probes.detect.cuda_toolkit import CudaEnvironment
 
-# Packages that call nvcc when they are used, not only when they are built.
-COMPILE_AT_RUN_TIME = ("deepspeed", "flashinfer-python", "tilelang", "exllamav2")
+# Packages that build extensions by torch.utils.cpp_extension when they are used, and refuse a toolkit of another major
+# (deepspeed/ops/op_builder/builder.py). FlashInfer and TileLang call nvcc too, and ask for no such thing.
+COMPILE_AT_RUN_TIME = ("deepspeed",)
 
 
 def run(context: CheckContext) -> Iterator[Finding]:
@@ -39,7 +40,7 @@ def judge(context: CheckContext, environment: CudaEnvironment, toolkit: Componen
         )
     if major(toolkit.version) == major(cuda):
         return CHECK.finding(Status.PASS, shown, subject=subject, evidence=evidence)
-    sign = sign_of_compiling(context, environment, torch)
+    sign = sign_of_compiling(context, environment, torch.target)
     if sign is None:
         return CHECK.skip(f"{shown}: this matters only to those who compile CUDA extensions")
     return CHECK.finding(
@@ -55,8 +56,8 @@ def judge(context: CheckContext, environment: CudaEnvironment, toolkit: Componen
     )
 
 
-def sign_of_compiling(context: CheckContext, environment: CudaEnvironment, torch: Component) -> Evidence | None:
-    """What shows that CUDA code is compiled in this target."""
+def sign_of_compiling(context: CheckContext, environment: CudaEnvironment, target: str | None) -> Evidence | None:
+    """What shows that CUDA code is compiled in this target (None: in any)."""
     if environment.arch_list:
         return Evidence(
             kind=EvidenceKind.ENVIRONMENT,
@@ -64,7 +65,9 @@ def sign_of_compiling(context: CheckContext, environment: CudaEnvironment, torch
             text=f"TORCH_CUDA_ARCH_LIST={environment.arch_list}",
         )
     for name in COMPILE_AT_RUN_TIME:
-        for wheel in context.named(name, torch.target):
+        for wheel in context.by_kind("wheel", target=target) if target else context.by_kind("wheel"):
+            if wheel.name != name:
+                continue
             return Evidence(
                 kind=EvidenceKind.METADATA,
                 source=wheel.location or name,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from infra_doctor.plugin import Check, CheckContext, Component, Confidence, Finding, Severity, Status, version_key
 from infra_doctor_probes.detect.nvidia_driver import NvidiaDriverSources, NvidiaKernelModule
 from infra_doctor_probes.detect.nvidia_gpu import NvmlSession
+from infra_doctor_probes.in_target import given_none
 
 VERSION_MISMATCH = 18  # NVML_ERROR_LIB_RM_VERSION_MISMATCH
 
@@ -21,6 +22,9 @@ def run(context: CheckContext) -> Iterator[Finding]:
         return
     copies = context.by_kind("libnvidia-ml", "libcuda")
     refused = session is not None and session.error_code == VERSION_MISMATCH
+    if given_none(context) and not refused:
+        yield CHECK.skip("this container was given no NVIDIA GPU: the module is its host's")
+        return
     if not copies and not refused:
         yield CHECK.skip("no libnvidia-ml and no libcuda is there")
         return

@@ -84,7 +84,8 @@ def judge(ctx: CheckContext, build: OnnxRuntimeBuild, name: str, loads: list[Pro
         return CHECK.finding(
             Status.WARN, f"{where}: {name} loads only after {' or '.join(words_of(o) for o in works)}", subject=subject,
             detail=f"A session made by onnxruntime alone runs on the CPU: the provider {text}, which the loader does not"
-            " find by itself. They are installed, but only reachable through preload_dlls() or an earlier torch import.",
+            f" find by itself. {'They are' if len(missing) > 1 else 'It is'} installed, but only reachable through preload_dlls()"
+            " or an earlier torch import.",
             evidence=alone.evidence, remedy=reachable_remedy(works),
         )  # fmt: skip
     remedy, requirement = install_remedy(build, name, driver_only)

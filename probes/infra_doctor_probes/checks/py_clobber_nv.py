@@ -5,8 +5,9 @@ RECORD says who claims a file, sha256 says whose bytes it holds (probe python.wh
 from collections.abc import Iterator
 
 from infra_doctor.plugin import Check, CheckContext, Finding, Severity, Status
+from infra_doctor_probes.detect.libraries import FrameworkImport
 from infra_doctor_probes.detect.wheel_files import WheelContest, WheelFilesGone
-from infra_doctor_probes.in_target import Seen, nvidia_gpu, prefix_of, titled, wheel_name
+from infra_doctor_probes.in_target import Seen, forced, nvidia_gpu, pip_install, pip_words, prefix_of, titled, wheel_name
 
 
 def run(ctx: CheckContext) -> Iterator[Finding]:
@@ -48,23 +49,35 @@ def contested(ctx: CheckContext, contest: WheelContest) -> Finding:
         detail=f"{file} in {prefix_of(contest.target)}."
         + "".join(f" {wheel_name(required[w])} requires {titled(ctx, w)} and does not get it." for w in wronged),
         evidence=contest.evidence,
-        remedy=f"Uninstall {', '.join(wheel_name(w) for w in stale)}, then reinstall the other, because the uninstall removes the"
-        f" shared files: `pip install --force-reinstall --no-deps {pinned(ctx, keep)}`.",
+        remedy=f"Uninstall the stale one, {pip_words(ctx, contest.target, 'uninstall', *map(wheel_name, stale))}, then reinstall the"
+        " other, because the uninstall removes the shared files: "
+        + pip_words(ctx, contest.target, "install", *forced(ctx, contest.target, "--no-deps", pinned(ctx, keep)))
+        + ".",
     )
 
 
 def files_gone(ctx: CheckContext, fact: WheelFilesGone) -> Finding:
     """Installed by its metadata, without its libraries."""
     required = f" {wheel_name(fact.required_by)} requires it." if fact.required_by else ""
+    if not is_missed(ctx, fact):
+        required += " What was played of its imports does without: an image that was made smaller looks like this."
     return CHECK.finding(
-        Status.FAIL if fact.required_by else Status.WARN,
+        Status.FAIL if is_missed(ctx, fact) else Status.WARN,
         f"{titled(ctx, fact.wheel)} is installed, but {fact.gone[0].rpartition('/')[2]} is not there",
         subject=(fact.wheel,),
         detail=f"{len(fact.gone)} of {fact.listed} libraries that its RECORD lists are gone, as after the uninstall of another"
         f" wheel with the same files.{required}",
         evidence=fact.evidence,
-        remedy=f"Reinstall it: `pip install --force-reinstall --no-deps {pinned(ctx, fact.wheel)}`.",
+        remedy="Put its files back by installing it again.",
+        commands=pip_install(ctx, fact.target, *forced(ctx, fact.target, "--no-deps", pinned(ctx, fact.wheel))),
     )
+
+
+def is_missed(ctx: CheckContext, fact: WheelFilesGone) -> bool:
+    """Whether the framework that requires the wheel fails without these files, or misses one of them later."""
+    names = {path.rpartition("/")[2] for path in fact.gone}
+    imports = [f for f in ctx.facts(FrameworkImport) if f.consumer == fact.required_by]
+    return any(f.loads is False or names & {m.soname for m in f.missing} for f in imports)
 
 
 def pinned(ctx: CheckContext, key: str) -> str:

@@ -9,7 +9,17 @@ from dataclasses import replace
 from infra_doctor.plugin import Check, CheckContext, Finding, Severity, Status
 from infra_doctor_probes.detect.wheel_files import WheelContest, WheelFilesGone
 from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild, ort_build
-from infra_doctor_probes.in_target import Seen, device_for, prefix_of, titled, wheel_name
+from infra_doctor_probes.in_target import (
+    Seen,
+    device_for,
+    forced,
+    pip_install,
+    pip_words,
+    prefix_of,
+    titled,
+    wheel_name,
+)
+from infra_doctor_probes.loading.onnxruntime_session import PROVIDERS
 
 _PROVIDER = {
     "cuda": "CUDAExecutionProvider", "openvino": "OpenVINOExecutionProvider", "cann": "CANNExecutionProvider",
@@ -70,7 +80,6 @@ def several(ctx: CheckContext, build: OnnxRuntimeBuild) -> Finding:
     wanted = next(iter([*lost, *accelerated]), build.wheel)
     found = ctx.component(wanted)
     keep = f"{wheel_name(wanted)}=={found.version}" if found is not None and found.version else wheel_name(wanted)
-    all_names = " ".join(wheel_name(k) for k in build.distributions)
     return CHECK.finding(
         Status.FAIL if Seen.PRESENT in lost.values() else Status.WARN,
         f"{len(names)} ONNX Runtime distributions in {target}: imports get {titled(ctx, build.wheel)}"
@@ -79,8 +88,9 @@ def several(ctx: CheckContext, build: OnnxRuntimeBuild) -> Finding:
         detail=f"{', '.join(names)} write the same folder; the last one installed wins.{counts} Uninstalling one of them breaks"
         " the others.",
         evidence=(*build.evidence, *(contest.evidence if contest is not None else ())),
-        remedy=f"Uninstall all of them, then install the one wanted: `pip uninstall {all_names}`, then `pip install {keep}`"
-        " (in that order; without the second step there is none).",
+        remedy="Uninstall all of them, then install the one wanted: "
+        f"{pip_words(ctx, build.target, 'uninstall', *map(wheel_name, build.distributions))}, then"
+        f" {pip_words(ctx, build.target, 'install', keep)} (in that order; without the second step there is none).",
     )
 
 
@@ -95,13 +105,18 @@ def files_gone(ctx: CheckContext, fact: WheelFilesGone) -> Finding:
     found = ctx.component(fact.wheel)
     name = wheel_name(fact.wheel)
     keep = f"{name}=={found.version}" if found is not None and found.version else name
+    lost = [PROVIDERS[n] for n in PROVIDERS if any(p.endswith(f"/libonnxruntime_providers_{n}.so") for p in fact.gone)]
+    breaks = any("onnxruntime_pybind11_state" in p for p in fact.gone)
+    breaks = breaks or any(device_for(ctx, p) is Seen.PRESENT for p in lost if p != "TensorrtExecutionProvider")
     return CHECK.finding(
-        Status.FAIL,
+        Status.FAIL if breaks else Status.WARN,
         f"{titled(ctx, fact.wheel)} is installed, but {len(fact.gone)} of its {fact.listed} libraries are gone",
         subject=(fact.wheel,),
-        detail="Uninstalling another ONNX Runtime distribution removes the files that both claim.",
+        detail=f"Gone: {', '.join(p.rpartition('/')[2] for p in fact.gone)}. Uninstalling another ONNX Runtime distribution removes"
+        " the files that both claim.",
         evidence=fact.evidence,
-        remedy=f"Reinstall it: `pip install --force-reinstall --no-deps {keep}`.",
+        remedy="Put its files back by installing it again.",
+        commands=pip_install(ctx, fact.target, *forced(ctx, fact.target, "--no-deps", keep)),
     )
 
 

@@ -5,14 +5,19 @@ torchvision, JAX and its plug-ins, serving stacks, and the Python that wheels su
 
 from collections.abc import Iterator
 
-from infra_doctor.plugin import Check, CheckContext, Finding, Severity, Status
+from infra_doctor.plugin import Check, CheckContext, Confidence, Finding, Severity, Status, read_requirement
+from infra_doctor_probes.detect.libraries import FrameworkImport
+from infra_doctor_probes.detect.wheel_metadata import WheelMetadata
 from infra_doctor_probes.from_matrix import Rows, findings, label, listed
+from infra_doctor_probes.in_target import pip_install
 
 RULES = ("torch-pins", "triton-torch", "torchvision-torch", "jax-jaxlib", "jax-plugin", "serving-torch", "python-floor")
 
 
 def run(context: CheckContext) -> Iterator[Finding]:
-    """One finding per environment."""
+    """One finding per environment, and one for a torch that fails without a wheel that it requires."""
+    absent = [f for target in context.targets if (f := not_installed(context, target.key)) is not None]
+    yield from absent
     rows = context.judged(*RULES)
     if not rows:
         yield CHECK.skip("no environment holds packages that pin each other")
@@ -39,6 +44,32 @@ def run(context: CheckContext) -> Iterator[Finding]:
     )
 
 
+def not_installed(context: CheckContext, target: str) -> Finding | None:
+    """NVIDIA wheels that torch requires and that are not there, where `import torch` fails over a library. Without such a
+    failure the libraries come from elsewhere, and nothing is wrong."""
+    failed = [f for f in context.facts(FrameworkImport) if f.target == target and f.loads is False]
+    lost = [m for f in failed for m in f.missing if not m.on_first_use and not m.soname.startswith("libcudnn")]
+    torch = next(iter(context.named("torch", target)), None)
+    said = next((m for m in context.facts(WheelMetadata) if torch is not None and m.wheel == torch.key), None)
+    if torch is None or said is None or not lost:
+        return None
+    asked = [r for line in said.requires if (r := read_requirement(line)) and r.applies and r.name.startswith("nvidia-")]
+    absent = [f"{r.name}{r.spec}" for r in asked if not context.named(r.name, target)]
+    if not absent:
+        return None
+    sonames = ", ".join(dict.fromkeys(m.soname for m in lost))
+    return CHECK.finding(
+        Status.FAIL,
+        f"import torch fails without {sonames}: {label(context, torch.key)} requires {listed(absent)}, not installed",
+        subject=(torch.key,),
+        evidence=(*said.evidence, *failed[0].evidence),
+        confidence=Confidence.DERIVED,
+        severity=Severity.HIGH,
+        remedy="Install what it requires.",
+        commands=pip_install(context, target, *absent),
+    )
+
+
 REMEDY = (
     "Let one install command settle the versions of all of them together, in a fresh environment where that is easier: the"
     " package that pins names the version it wants."
@@ -53,7 +84,8 @@ plug-ins, vLLM and SGLang against one torch; their METADATA says so. A later `pi
 of them: pip warns at that moment and never again. What breaks then is an undefined symbol, a missing operator, or nothing at
 all, so this is a warning.
 
-A newer version of a library within the same major is not reported: it is what NVIDIA's compatibility rules allow.""",
+A newer version of a library within the same major is not reported: it is what NVIDIA's compatibility rules allow. An NVIDIA
+wheel that torch requires and that is not installed is a failure where `import torch` cannot do without it.""",
     remediation=REMEDY,
     sources=(
         "https://packaging.python.org/en/latest/specifications/core-metadata/#requires-dist-multiple-use",

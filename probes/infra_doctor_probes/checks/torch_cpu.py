@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from infra_doctor.plugin import Check, CheckContext, Component, Confidence, Evidence, Finding, Severity, Status, numbers
+from infra_doctor_probes.in_target import reinstall_words
+from infra_doctor_probes.tables.wheel_arch import torch_advice
 from infra_doctor_probes.in_target import no_gpu
 
 # Back ends that are plug-ins to PyTorch and are installed beside its CPU build.
@@ -54,28 +56,20 @@ def judge(
         evidence=evidence,
         confidence=Confidence.OBSERVED,
         severity=Severity.LOW if elsewhere else None,
-        remedy=f"Reinstall torch from a CUDA index: {index_advice(driver, gpus)}. {COMMANDS_IN_WORDS}",
+        remedy=remedy(context, torch, driver),
     )
 
 
-def index_advice(driver: Component, gpus: list[Component]) -> str:
-    """Which of PyTorch's indexes fits the driver's family and the GPUs."""
+def remedy(context: CheckContext, torch: Component, driver: Component) -> str:
+    """Which of PyTorch's builds fits the driver and the GPUs, and how to get it."""
     branch = (numbers(driver.version or "") or (0,))[0]
-    capabilities = [numbers(str(g.attributes.get("compute_capability") or "")) for g in gpus]
-    known = [c for c in capabilities if c]
     if branch < 525:
-        return f"driver {driver.version} is older than R525, which every current CUDA build needs, so update it first"
-    if any(c >= (10,) for c in known):
-        return "cu128 or newer" if branch < 580 else "cu128, or cu130"
-    if any(c < (7, 5) for c in known):
-        return "cu126, the last one with code for this GPU"
-    return "cu126 or cu128" if branch < 580 else "cu126, cu128 or cu130"
+        return (
+            f"Update the driver first: {driver.version} is older than R525, which every current CUDA build of PyTorch needs."
+            " Then reinstall torch from a CUDA index."
+        )
+    return f"{torch_advice(context, torch) or 'Take a CUDA build of PyTorch.'} {reinstall_words(context, torch)}"
 
-
-COMMANDS_IN_WORDS = (
-    "With pip: `pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/<index>`, in one command with"
-    " torchvision and torchaudio where they are installed; with uv: `uv pip install --reinstall torch --torch-backend=auto`."
-)
 
 CHECK = Check(
     id="TORCH-CPU",
@@ -86,7 +80,9 @@ serves for some platforms. A resolver takes it when an index for the CPU comes f
 machine without GPU. The symptom is *Torch not compiled with CUDA enabled*, or silence and slowness.
 
 Back ends that plug into PyTorch (torch_npu and others) are installed beside its CPU build: there it is right.""",
-    remediation=f"Reinstall torch from the CUDA index that fits driver and GPU. {COMMANDS_IN_WORDS}",
+    remediation="Reinstall torch from the CUDA index that fits driver and GPU: `pip install --force-reinstall torch --index-url"
+    " https://download.pytorch.org/whl/<index>`, in one command with torchvision and torchaudio where they are installed; with"
+    " uv `uv pip install --reinstall torch --torch-backend=auto`; in conda `conda install pytorch-gpu` of conda-forge.",
     sources=(
         "https://pytorch.org/get-started/locally/",
         "https://docs.astral.sh/uv/guides/integration/pytorch/",

@@ -184,13 +184,14 @@ def versions_by_files(machine: Machine, root: Root) -> tuple[str | None, str | N
     if root.origin == "conda":
         return versions_by_conda(machine, root.path)
     path = root.path + "/version.json"
-    text = machine.read_text(path, max_bytes=1 << 20, quiet=True)
+    text = machine.read_text(path, max_bytes=1 << 20)
     if text is not None:
         version, nvcc = json_version(text, "cuda"), json_version(text, "cuda_nvcc")
         if version:
             return version, nvcc, [Evidence(kind=EvidenceKind.FILE, source=path, text=f"cuda.version {version}")]
+        machine.note_problem(path, "no cuda.version in it that could be understood")
     path = root.path + "/version.txt"
-    text = machine.read_text(path, max_bytes=4096, quiet=True) or ""
+    text = machine.read_text(path, max_bytes=4096) or ""
     match = re.search(r"CUDA Version (\d+\.\d+(?:\.\d+)?)", text)
     if match:
         return match.group(1), None, [Evidence(kind=EvidenceKind.FILE, source=path, text=match.group(0))]
@@ -213,7 +214,7 @@ def json_version(text: str, name: str) -> str | None:
 
 def header_version(machine: Machine, path: str) -> tuple[str | None, list[Evidence]]:
     """CUDA_VERSION of a cuda.h: 12040 is 12.4. It stands near the top of a file of a megabyte."""
-    text = machine.read_text(path, max_bytes=65536, quiet=True) or ""
+    text = machine.read_text(path, max_bytes=65536) or ""
     match = re.search(r"^#define CUDA_VERSION (\d{4,5})\b", text, re.MULTILINE)
     if not match:
         return None, []

@@ -89,7 +89,7 @@ def run(ctx: ProbeContext) -> Iterator[object]:
 
 def kernel_module(machine: Machine) -> NvidiaKernelModule | None:
     """The loaded module; None where there is none (nouveau, WSL, no driver)."""
-    text = machine.read_text(PROC_VERSION, max_bytes=4096, quiet=True) or ""
+    text = machine.read_text(PROC_VERSION, max_bytes=4096) or ""
     loaded = parse_module_version(text)
     sys_version = (machine.read_text("/sys/module/nvidia/version", max_bytes=100, quiet=True) or "").strip()
     evidence = []

@@ -86,8 +86,10 @@ def operating_system(
     attributes: dict[str, AttributeValue] = {"wsl": wsl is not None}
     if kernel_state:
         uname = machine.system()
-        kernel = kernel_release(machine) or str(uname.get("release", ""))
-        attributes |= {"kernel": kernel, "arch": uname.get("machine"), "page_size": uname.get("page_size")}
+        kernel = kernel_release(machine) or str(uname.get("release") or "")
+        # Under another root the kernel's own word may be missing; what its C library is built for stands for it.
+        arch = uname.get("machine") or (libc.attributes.get("arch") if libc else None)
+        attributes |= {"kernel": kernel, "arch": arch, "page_size": uname.get("page_size")}
         evidence = (*evidence, kernel_evidence("/proc/sys/kernel/osrelease", kernel))
     elif libc is not None:
         attributes["arch"] = libc.attributes.get("arch")
@@ -114,6 +116,8 @@ def os_release(machine: Machine) -> tuple[dict[str, str], tuple[Evidence, ...]]:
             name, equals, value = line.strip().partition("=")
             if equals and name.isidentifier():
                 fields[name] = value.strip().strip("\"'")[:200]
+        if text and not fields:
+            machine.note_problem(path, "no field in it that could be understood")
         shown = " ".join(f"{k}={fields[k]}" for k in ("ID", "VERSION_ID") if k in fields)
         return fields, (Evidence(kind=EvidenceKind.FILE, source=path, text=shown),)
     return {}, ()
@@ -239,7 +243,7 @@ def cpu_and_memory(machine: Machine) -> Iterator[object]:
         if colon:
             fields.setdefault(name.strip(), value.strip())
     uname = machine.system()
-    name = fields.get("model name") or fields.get("Model Name") or arm_name(fields) or str(uname.get("machine", "CPU"))
+    name = fields.get("model name") or fields.get("Model Name") or arm_name(fields) or str(uname.get("machine") or "CPU")
     yield Component(
         key="cpu:0",
         kind="cpu",

@@ -22,7 +22,7 @@ from infra_doctor.plugin import (
     python_environment,
 )
 from infra_doctor_probes.detect.wheel_files import wheel_files
-from infra_doctor_probes.loading.orders import frameworks, ort_distributions, wheel_key
+from infra_doctor_probes.loading.orders import frameworks, ort_distributions, package_folder, wheel_key
 from infra_doctor_probes.stack_names import in_stack as in_stack
 
 # Local version labels of PyTorch builds that are no CUDA build though some of them set torch.version.cuda.
@@ -116,9 +116,11 @@ def torch_build(machine: Machine, target: Target, environment: PythonEnvironment
     dist = environment.distribution("torch")
     if dist is None:
         return None
-    path = dist.site_dir + "/torch/version.py"
-    text = machine.read_text(path, max_bytes=_VERSION_CAP_BYTES, quiet=True) or ""
+    path = package_folder(machine, target, dist, "torch") + "/version.py"
+    text = machine.read_text(path, max_bytes=_VERSION_CAP_BYTES) or ""
     said = parse_version_file(text)
+    if text and not said:
+        machine.note_problem(path, "no version in it that could be understood")
     version = said.get("__version__") or dist.version
     label = version.partition("+")[2]
     cuda, hip = said.get("cuda"), said.get("hip") or said.get("rocm")

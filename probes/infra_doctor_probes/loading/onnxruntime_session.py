@@ -89,9 +89,11 @@ def read_onnxruntime(
 def _build_info(machine: Machine, capi: str) -> dict[str, str]:
     """The assignments of build_and_package_info.py (version_info.py before 1.8), as text."""
     for file in ("build_and_package_info.py", "version_info.py"):
-        text = machine.read_text(f"{capi}/{file}", max_bytes=65536, quiet=True)
+        text = machine.read_text(f"{capi}/{file}", max_bytes=65536)
         if text is not None:
             found = dict(re.findall(r"^(\w{1,40})\s*=\s*[\"']([^\"'\n]{0,80})[\"']", text, re.MULTILINE))
+            if text and not found:
+                machine.note_problem(f"{capi}/{file}", "no build in it that could be understood")
             return {**found, "file": file}
     return {}
 

@@ -12,7 +12,15 @@ differ; importing onnxruntime alone loads nothing of CUDA, its session does."""
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from infra_doctor.plugin import LoadedObject, Loader, Machine, PythonEnvironment, Target, python_environment
+from infra_doctor.plugin import (
+    Distribution,
+    LoadedObject,
+    Loader,
+    Machine,
+    PythonEnvironment,
+    Target,
+    python_environment,
+)
 from infra_doctor_probes.loading.first_use import open_parts
 from infra_doctor_probes.loading.onnxruntime_session import (
     CPU_PROVIDER,
@@ -79,7 +87,8 @@ def _frameworks(machine: Machine, target: Target) -> Frameworks:
     torch_dist = environment.distribution("torch")
     torch = None
     if torch_dist is not None:
-        torch = read_torch(machine, torch_dist.site_dir + "/torch", target.python_version, target.sys_path)
+        folder = package_folder(machine, target, torch_dist, "torch")
+        torch = read_torch(machine, folder, target.python_version, target.sys_path)
     names = ort_distributions(environment)
     ort = None
     owner = names[0] if names else ""
@@ -94,6 +103,15 @@ def _frameworks(machine: Machine, target: Target) -> Frameworks:
                 ort = replace(ort, providers=usable_providers(owner, ort))
             break
     return Frameworks(torch=torch, torch_key=wheel_key("torch", target), ort=ort, ort_key=wheel_key(owner, target))
+
+
+def package_folder(machine: Machine, target: Target, dist: Distribution, name: str) -> str:
+    """Where a distribution's package lies: beside its metadata, or where an editable installation leads."""
+    beside = f"{dist.site_dir}/{name}"
+    if machine.is_dir(beside):
+        return beside
+    mapped = dict(python_environment(machine, target).editable_modules).get(name)
+    return mapped or next((f"{p}/{name}" for p in target.sys_path if machine.is_dir(f"{p}/{name}")), beside)
 
 
 def extension_owner(environment: PythonEnvironment, ort: OrtFiles, names: tuple[str, ...]) -> str:

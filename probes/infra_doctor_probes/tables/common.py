@@ -159,8 +159,8 @@ def for_the_cpu(ctx: CheckContext, tensorflow: Component, use: CudaUse) -> bool:
     it is there for the CPU. On other processors than x86-64 the wheel has no CUDA code."""
     if arch_of(ctx) not in {"", "x86_64"}:
         return True
-    copies = copies_for(ctx, tensorflow, "cudart").copies
-    return not use.unknown and not any(cuda_major_of(c) == major(use.cuda) for c in copies)
+    near = (c for kind in ("cudart", "cudnn") for c in copies_for(ctx, tensorflow, kind).copies)
+    return not use.unknown and all(cuda_major_of(c) != major(use.cuda) for c in near)
 
 
 # -- which copies of a library a consumer gets --------------------------------------------------------------------

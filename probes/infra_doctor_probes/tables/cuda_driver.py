@@ -130,14 +130,18 @@ def serve(ctx: CheckContext, driver: Component, use: CudaUse, said: str) -> Answ
 
 
 def driver_floor(driver: Component, minimum: str, cuda: str) -> Verdict:
-    """At least `minimum`. Jetson's drivers have numbers of their own (35.4.1; Thor's 580.00 offers CUDA 13.0): inside the
-    minimum's branch, and below all of NVIDIA's branches, what libcuda offers decides, and else it stays open."""
+    """At least `minimum`. A driver of the minimum's own branch that offers this CUDA version by its own word serves it
+    whatever its number. Jetson's have numbers of their own (35.4.1; Thor's 580.00 offers CUDA 13.0): else those stay open."""
     verdict = floor(driver.version, minimum)
-    here = major(driver.version) or 0
-    if verdict is not Verdict.INCOMPATIBLE or (here != major(minimum) and here >= FIRST_BRANCH):
+    version = driver.version or ""
+    here = major(version) or 0
+    of_jetson = here < FIRST_BRANCH or (here == major(minimum) and len(numbers(version)) == 2)
+    if verdict is not Verdict.INCOMPATIBLE or not (of_jetson or here == major(minimum)):
         return verdict
-    offered, wanted = major(text(driver, "cuda_api")), major(cuda)
-    return Verdict.COMPATIBLE if offered is not None and wanted is not None and offered >= wanted else Verdict.UNKNOWN
+    offered, wanted = major_minor(text(driver, "cuda_api")), major_minor(cuda)
+    if offered is not None and wanted is not None and offered >= wanted:
+        return Verdict.COMPATIBLE
+    return Verdict.UNKNOWN if of_jetson else verdict
 
 
 def minor_version_note(driver: Component, use: CudaUse) -> str:

@@ -27,6 +27,7 @@ from infra_doctor_probes.tables.common import (
     copies_for,
     cuda_consumers,
     first_row,
+    is_wsl,
     label,
     not_in_table,
     nvidia_gpus,
@@ -35,7 +36,7 @@ from infra_doctor_probes.tables.common import (
     text,
     wheels,
 )
-from infra_doctor_probes.tables.cuda_driver import api_of
+from infra_doctor_probes.tables.cuda_driver import api_of, driver_floor
 
 WHEEL, FLOOR_13, JAX, CUDNN = "gpu-wheel-arch", "gpu-cuda13-floor", "gpu-jax", "gpu-cudnn"
 BINARY = "https://docs.nvidia.com/cuda/cuda-c-programming-guide/#binary-compatibility"
@@ -43,26 +44,27 @@ NOTES_13 = "https://docs.nvidia.com/cuda/archive/13.0.0/cuda-toolkit-release-not
 PYTORCH = "https://github.com/pytorch/pytorch/blob/main/RELEASE.md"
 CUDNN_MATRIX = "https://docs.nvidia.com/deeplearning/cudnn/latest/support-matrix/index.html"
 FIRST_OF_13 = (7, 5)
+UNPUBLISHED = {"cu129"}  # built by the scripts, and in no release's list but that of 2.8: nothing to advise
 
 
 def judge_torch(ctx: CheckContext) -> Iterator[Compatibility]:
     """Every CUDA build of torch against every NVIDIA GPU."""
     gpus = [g for g in nvidia_gpus(ctx) if capability(g) is not None]
     for torch in wheels(ctx, "torch"):
-        if gpus and text(torch, "build") == "cuda":
-            tag = text(torch, "tag") or "cu" + "".join(text(torch, "cuda").split(".")[:2])
+        if text(torch, "build") == "cuda":
             for gpu in gpus:
-                yield torch_row(ctx, torch, tag, gpu)
+                yield torch_row(ctx, torch, gpu)
 
 
-def torch_row(ctx: CheckContext, torch: Component, tag: str, gpu: Component) -> Compatibility:
-    """One build and one GPU."""
-    platform = f"linux {arch_of(ctx) or 'x86_64'}"
+def torch_row(ctx: CheckContext, torch: Component, gpu: Component) -> Compatibility:
+    """One build and one GPU. Only PyTorch's own releases are in the table: conda's builds, NVIDIA's, nightlies and those
+    that somebody compiled have lists of their own."""
+    tag, platform = text(torch, "tag"), f"linux {arch_of(ctx) or 'x86_64'}"
     cc = text(gpu, "compute_capability")
     line = major_minor(torch.version)
     built = [r for r in rows("torch_arch") if r["cuda_build"] == tag and r["platform"] == platform]
     row = next((r for r in built if line is not None and major_minor(r["torch"]) == line), None)
-    if row is None or not row["sm_archs"]:
+    if row is None or not row["sm_archs"] or is_unreleased(torch):
         why = why_no_row(torch, tag, platform)
         detail = f"{why}, so whether it has code for {gpu.name} (compute capability {cc}) is not known."
         return pair(gpu.key, torch.key, WHEEL, Verdict.UNKNOWN, detail, source=PYTORCH)
@@ -83,11 +85,69 @@ def torch_row(ctx: CheckContext, torch: Component, tag: str, gpu: Component) -> 
 
 def why_no_row(torch: Component, tag: str, platform: str) -> str:
     """Newer than the table, or a build that it does not have."""
+    if not tag:
+        return f"{label(torch)} is not one of PyTorch's own wheels, whose list of architectures is known"
     newest = max((r["torch"] for r in rows("torch_arch") if r["sm_archs"]), key=version_key)
     key = parse_version(torch.version or "")
     if key is not None and (major_minor(torch.version) or (0, 0)) > (major_minor(newest) or (0, 0)):
         return f"{label(torch)} is newer than the table of architectures ({newest})"
     return f"the architectures of {label(torch)} {tag} for {platform} are in no table"
+
+
+def is_unreleased(torch: Component) -> bool:
+    """A nightly ("2.9.0.dev20250801+cu128") or a build of the main branch ("2.9.0a0+git…"): the list changes until the
+    release."""
+    return re.search(r"\d\.?(dev|a)\d", (torch.version or "").partition("+")[0]) is not None
+
+
+def fitting_builds(ctx: CheckContext, version: str | None) -> tuple[str, ...]:
+    """The CUDA builds of this torch release ("cu126") that have code for every GPU here and that the driver serves;
+    empty where the table has none."""
+    driver, line = ctx.component("driver:nvidia"), major_minor(version)
+    platform = f"linux {arch_of(ctx) or 'x86_64'}"
+    gpus = [cc for g in nvidia_gpus(ctx) if (cc := capability(g)) is not None]
+    fitting = []
+    for row in rows("torch_arch"):
+        family = first_row("cuda_families", cuda_major=row["cuda_build"][2:-1])
+        if not row["sm_archs"] or row["platform"] != platform or major_minor(row["torch"]) != line or not gpus:
+            continue
+        if not row.certain or row["cuda_build"] in UNPUBLISHED or not all(has_code(row["sm_archs"], cc) for cc in gpus):
+            continue
+        if driver is not None and family is not None and not is_wsl(ctx):
+            if driver_floor(driver, family["linux"], row["cuda_build"][2:-1]) is Verdict.INCOMPATIBLE:
+                continue
+        fitting.append(row["cuda_build"])
+    return tuple(sorted(fitting))
+
+
+def nearest_release(ctx: CheckContext, version: str | None) -> tuple[str, tuple[str, ...]]:
+    """The next newer torch release that has builds for these GPUs and this driver, else the next older one, with those
+    builds; ("", ()) for none."""
+    lines = sorted({r["torch"] for r in rows("torch_arch")}, key=version_key)
+    here = version_key(version or "")
+    newer = [line for line in lines if version_key(line) > here]
+    for line in (*newer, *reversed([line for line in lines if line not in newer])):
+        if builds := fitting_builds(ctx, line):
+            return line, builds
+    return "", ()
+
+
+def has_code(archs: str, cc: tuple[int, int]) -> bool:
+    """Whether there is machine code for it; PTX alone does not count."""
+    built = [(int(m[1]), int(m[2])) for m in re.finditer(r"\b(\d+)\.(\d+)(?![\da])", archs)]
+    return any(x[0] == cc[0] and x[1] <= cc[1] and not (x != cc and (8, 7) in {x, cc}) for x in built)
+
+
+def torch_advice(ctx: CheckContext, torch: Component) -> str:
+    """Which of PyTorch's builds fit this machine, as a sentence; "" where the table has none."""
+    builds = [b for b in fitting_builds(ctx, torch.version) if b != text(torch, "tag")]
+    if builds and not is_unreleased(torch):
+        release = ".".join(str(n) for n in major_minor(torch.version) or ())
+        return f"PyTorch {release} has code for the GPU and fits the driver in these builds: {', '.join(builds)}."
+    line, nearest = nearest_release(ctx, torch.version)
+    if not line:
+        return ""
+    return f"The nearest PyTorch release with a build for the GPU and the driver is {line}: {', '.join(nearest)}."
 
 
 def runs_on(archs: str, cc: tuple[int, int], wheel: Component, driver: Component | None) -> tuple[Verdict, str]:

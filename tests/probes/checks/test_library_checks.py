@@ -314,7 +314,9 @@ def test_the_cpu_package_over_the_gpu_package() -> None:
     assert finding.status is Status.FAIL
     assert "imports get onnxruntime 1.30.0, not onnxruntime-gpu 1.30.0" in finding.title
     assert "Of 2 contested files: onnxruntime 2, onnxruntime-gpu 0" in finding.detail
-    assert "`pip uninstall onnxruntime onnxruntime-gpu`, then `pip install onnxruntime-gpu==1.30.0`" in remedy(finding)
+    pip = "/opt/venv/bin/python3.12 -m pip"
+    steps = f"`{pip} uninstall onnxruntime onnxruntime-gpu`, then `{pip} install onnxruntime-gpu==1.30.0`"
+    assert steps in remedy(finding)
     assert finding.remediation is not None
     assert not finding.remediation.commands
     fallback = one(out, "ORT-FALLBACK")
@@ -356,7 +358,7 @@ def test_two_nccl_wheels() -> None:
     assert "libnccl.so.2 is that of nvidia-nccl-cu12 2.21.5" in finding.title
     assert "torch requires nvidia-nccl-cu13 2.28.9 and does not get it" in finding.detail
     text = remedy(finding)
-    assert text.index("Uninstall nvidia-nccl-cu12") < text.index("--force-reinstall --no-deps nvidia-nccl-cu13==2.28.9")
+    assert text.index("pip uninstall nvidia-nccl-cu12") < text.index("--force-reinstall --no-deps nvidia-nccl-cu13==2.28.9")
     assert one(judged(*parts, gpu=False), "PY-CLOBBER-NV").status is Status.WARN
 
 

@@ -343,12 +343,13 @@ CPU_TORCH = wheel("torch", "2.9.0+cpu", build="cpu")
 @pytest.mark.parametrize(
     ("version", "capability", "advice"),
     [
-        ("580.95.05", "9.0", "cu126, cu128 or cu130"),
-        ("550.90.07", "9.0", "cu126 or cu128"),
-        ("580.95.05", "12.0", "cu128, or cu130"),
-        ("570.124.06", "12.0", "cu128 or newer"),
-        ("580.95.05", "7.0", "cu126, the last one"),
-        ("470.256.02", "8.0", "update it first"),
+        ("580.95.05", "9.0", "in these builds: cu126, cu128, cu130."),
+        ("550.90.07", "9.0", "in these builds: cu126, cu128."),
+        ("580.95.05", "12.0", "in these builds: cu128, cu130."),
+        ("570.124.06", "12.0", "in these builds: cu128."),
+        ("580.95.05", "7.0", "in these builds: cu126, cu128."),
+        ("580.95.05", "6.1", "in these builds: cu126."),
+        ("470.256.02", "8.0", "Update the driver first"),
     ],
 )
 def test_cpu_torch_on_a_gpu_machine(version: str, capability: str, advice: str) -> None:
@@ -510,8 +511,11 @@ def test_the_package_in_front_of_a_newer_toolkit() -> None:
 
 def test_the_package_that_cannot_compile_for_the_gpu() -> None:
     too_old = row("gpu-toolkit", gpu(), PACKAGE, "incompatible", "compute capability 9.0 needs CUDA 11.8 or newer")
-    finding = result("DISTRO-CUDA", PACKAGE, gpu(), too_old)
+    finding = result("DISTRO-CUDA", PACKAGE, gpu(), too_old, environment(PACKAGE, arch_list="9.0"))
     assert finding.status is Status.WARN
+    for nobody_compiles in ((), (environment(PACKAGE),)):
+        assert result("DISTRO-CUDA", PACKAGE, gpu(), too_old, *nobody_compiles).status is Status.SKIP
+    assert result("DISTRO-CUDA", PACKAGE, gpu(), too_old, environment(PACKAGE), DEEPSPEED).status is Status.WARN
     assert "needs CUDA 11.8" in finding.detail
 
 

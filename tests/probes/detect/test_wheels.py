@@ -49,7 +49,9 @@ def torch_fact(version_file: str | None, version: str = "2.11.0", **more: Any) -
             "cu130",
         ),
         ("__version__ = '1.13.1+cu117'\ndebug = False\ncuda = '11.7'\nhip = None\n", "cuda", "11.7", "cu117"),
-        ("__version__ = '2.9.0a0+145a3a7bda.nv25.10'\ncuda: Optional[str] = '13.0'\n", "cuda", "13.0", "cu130"),
+        ("__version__ = '2.9.0a0+145a3a7bda.nv25.10'\ncuda: Optional[str] = '13.0'\n", "cuda", "13.0", None),
+        ("__version__ = '2.7.1'\ncuda: Optional[str] = '12.9'\n", "cuda", "12.9", None),  # conda-forge
+        ("__version__ = '2.0.1+cu117.with.pypi.cudnn'\ncuda = '11.7'\n", "cuda", "11.7", "cu117"),
         ("__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\nhip: Optional[str] = None\n", "cpu", None, None),
         ("__version__ = '2.13.0'\ncuda = None\n", "cpu", None, None),
         ("__version__ = '2.9.1+rocm6.4'\ncuda = None\nhip: Optional[str] = '6.4.43484'\n", "rocm", None, None),

@@ -11,6 +11,7 @@ from tests.probes.tables.stack import (
     driver,
     gpu,
     judged,
+    library,
     only,
     ort,
     system,
@@ -108,12 +109,33 @@ def test_a_compat_library_that_is_not_first_lifts_nothing() -> None:
     ("name", "version", "verdict"),
     [
         ("cupy-cuda13x", "13.6.0", NO), ("cupy-cuda12x", "13.6.0", YES), ("jax-cuda13-plugin", "0.8.0", NO),
-        ("nvidia-cuda-runtime-cu12", "12.8.90", YES), ("nvidia-cuda-runtime", "13.0.96", NO), ("tensorflow", "2.20.0", YES),
-        ("tensorflow", "2.99.0", OPEN),
+        ("nvidia-cuda-runtime-cu12", "12.8.90", YES), ("nvidia-cuda-runtime", "13.0.96", NO), ("tensorflow", "2.99.0", OPEN),
     ],
 )  # fmt: skip
 def test_consumers_by_name_version_and_table(name: str, version: str, verdict: Verdict) -> None:
     assert only(judged(RULES, driver("550.54.15"), wheel(name, version)), FAMILY).verdict is verdict
+
+
+def test_tensorflow_counts_where_cuda_libraries_are_there() -> None:
+    tensorflow = wheel("tensorflow", "2.20.0")
+    assert judged(RULES, driver("470.256.02"), tensorflow) == []
+    with_runtime = judged(RULES, driver("470.256.02"), tensorflow, library("cudart", "12.5.82", cuda=12))
+    assert only(with_runtime, FAMILY).verdict is NO
+    assert only(judged(RULES, driver("550.54.15"), tensorflow, library("cudart", "12.5.82", cuda=12)), FAMILY).verdict is YES
+    assert judged(RULES, driver("470.256.02"), tensorflow, library("cudart", "11.8.89", cuda=11)) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "cuda_api", "tag", "verdict"),
+    [
+        ("580.00", "13.0", "cu130", YES), ("580.00", None, "cu130", OPEN), ("35.4.1", "11.4", "cu114", YES),
+        ("35.4.1", None, "cu114", OPEN), ("540.4.0", "12.6", "cu130", NO), ("540.4.0", "12.6", "cu126", YES),
+        ("450.51.06", "11.0", "cu118", NO), ("450.51.06", "11.0", "cu110", YES), ("550.54.15", "13.0", "cu130", NO),
+    ],
+)  # fmt: skip
+def test_drivers_with_numbers_of_their_own(version: str, cuda_api: str | None, tag: str, verdict: Verdict) -> None:
+    offers = {"cuda_api": cuda_api} if cuda_api else {}
+    assert only(judged(RULES, driver(version, **offers), torch("2.9.0", tag)), FAMILY).verdict is verdict
 
 
 @pytest.mark.parametrize(
