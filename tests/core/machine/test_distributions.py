@@ -24,7 +24,7 @@ def test_every_distribution_of_this_environment_as_importlib_reads_it() -> None:
         expected[found.metadata["Name"]] = (
             found.version,
             sorted(found.requires or []),
-            found.metadata["Requires-Python"],
+            found.metadata.get("Requires-Python"),
             [line.partition(":")[2].strip() for line in wheel if line.startswith("Tag:")],
             (found.read_text("INSTALLER") or "").strip() or None,
             (found.read_text("top_level.txt") or "").split(),
