@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import textwrap
 
 from infra_doctor.cli.output import write_stdout
 from infra_doctor.errors import ExitCode, UsageError
@@ -22,7 +23,9 @@ def run(args: argparse.Namespace) -> int:
     items |= {r.id: r for r in found.tables}
     items |= CORE_IDS
     # A finding and a rule may differ by case alone: as it is written first, then findings before rules.
-    by_fold = {name.casefold(): name for name in sorted(items, key=lambda n: isinstance(items[n], CompatibilityRule))[::-1]}
+    by_fold = {
+        name.casefold(): name for name in sorted(items, key=lambda n: isinstance(items[n], CompatibilityRule))[::-1]
+    }
     name = args.id if args.id in items else by_fold.get(args.id.casefold())
     if name is None:
         near = difflib.get_close_matches(args.id.casefold(), by_fold, n=3, cutoff=0.4)
@@ -37,13 +40,24 @@ def run(args: argparse.Namespace) -> int:
 
 def _text(name: str, item: Check | CompatibilityRule | tuple[str, str]) -> str:
     if isinstance(item, tuple):
-        return f"{name}: {item[0]}\n\n{item[1].strip()}\n"
-    lines = [f"{name}: {item.title}", "", item.explanation.strip(), ""]
+        return f"{name}: {item[0]}\n\n{_wrapped(item[1])}\n"
+    lines = [f"{name}: {item.title}", "", _wrapped(item.explanation), ""]
     if isinstance(item, Check):
-        lines += ["What to do", f"  {item.remediation.strip()}", ""]
+        lines += ["What to do", _wrapped(item.remediation, indent="  "), ""]
         if item.explained_by:
-            lines += [f"May follow from: {', '.join(item.explained_by)}", ""]
+            lines += [_wrapped(f"May follow from: {', '.join(item.explained_by)}"), ""]
         if item.log_signatures:
             lines += ["Seen in logs as", *(f"  {s}" for s in item.log_signatures), ""]
     lines += ["Sources", *(f"  {s}" for s in item.sources)]
     return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str, *, indent: str = "") -> str:
+    """Paragraph by paragraph, for a terminal of 80 columns; commands and addresses stay whole."""
+    paragraphs = (" ".join(p.split()) for p in text.strip().split("\n\n"))
+    return "\n\n".join(
+        textwrap.fill(
+            p, 80, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        for p in paragraphs
+    )

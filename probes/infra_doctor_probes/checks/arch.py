@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 from infra_doctor.plugin import Check, CheckContext, Compatibility, Finding, Severity
 from infra_doctor_probes.from_matrix import Rows, findings, named, others, target_of
-from infra_doctor_probes.in_target import reinstall_words
+from infra_doctor_probes.in_target import no_gpu, reinstall_words
 from infra_doctor_probes.tables.wheel_arch import torch_advice
-from infra_doctor_probes.in_target import no_gpu
 
 WHEEL_RULES, DRIVER_RULE = ("gpu-wheel-arch", "gpu-cuda13-floor", "gpu-jax"), "gpu-driver-branch"
 

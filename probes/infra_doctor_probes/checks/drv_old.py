@@ -15,7 +15,7 @@ from infra_doctor.plugin import (
     Status,
     major,
 )
-from infra_doctor_probes.from_matrix import Rows, findings, label, listed, others, target_of
+from infra_doctor_probes.from_matrix import Rows, findings, label, listed, others
 from infra_doctor_probes.in_target import given_none
 from infra_doctor_probes.tables.common import RUNTIMES, cuda_consumers, cuda_use, first_row, is_wsl, nvidia_gpus
 from infra_doctor_probes.tables.cuda_driver import data_centre
@@ -92,9 +92,13 @@ def needs(context: CheckContext, wheels: list[Component]) -> str:
 
 def remedy(context: CheckContext, rows: Rows) -> str:
     """A newer driver where it belongs, or the build that this one serves; cuda-compat where it may help."""
-    wheels = [c for r in rows for k in (r.left, r.right) if (c := context.component(k)) is not None and c.kind == "wheel"]
+    wheels = [
+        c for r in rows for k in (r.left, r.right) if (c := context.component(k)) is not None and c.kind == "wheel"
+    ]
     if is_wsl(context):
-        newer = "Install a newer NVIDIA driver **in Windows**, never inside WSL (there it would hide the one of Windows)."
+        newer = (
+            "Install a newer NVIDIA driver **in Windows**, never inside WSL (there it would hide the one of Windows)."
+        )
     else:
         newer = "Install a newer NVIDIA driver (on the host, if this is a container)."
     torch = next((w for w in wheels if w.name == "torch"), None)
@@ -104,7 +108,9 @@ def remedy(context: CheckContext, rows: Rows) -> str:
     if not is_wsl(context) and all(data_centre(g) for g in nvidia_gpus(context)):
         words.append("On data-centre GPUs the package cuda-compat of the newer CUDA release is a third way.")
     elif any(c.origin == "cuda-compat" and c.attributes.get("first") for c in context.by_kind("libcuda")):
-        words.append("Take the folder of cuda-compat out of LD_LIBRARY_PATH or the loader's configuration: it helps on no such GPU.")
+        words.append(
+            "Take the folder of cuda-compat out of LD_LIBRARY_PATH or the loader's configuration: it helps on no such GPU."
+        )
     return " ".join(words)
 
 

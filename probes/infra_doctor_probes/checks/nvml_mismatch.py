@@ -67,7 +67,7 @@ def judge(
             " session worked"
         )
     elif not works(session) and not any(c.version for c in taken):
-        unknown = "which copies a process takes, or of which version they are, could not be told"
+        unknown = f"which version the driver's libraries are of could not be told (module {module.version})"
     if unknown:
         return CHECK.finding(Status.UNKNOWN, unknown, subject=subject, evidence=evidence, severity=Severity.LOW)
     return CHECK.finding(

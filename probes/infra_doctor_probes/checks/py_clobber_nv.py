@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from infra_doctor.plugin import Check, CheckContext, Finding, Severity, Status
 from infra_doctor_probes.detect.libraries import FrameworkImport
 from infra_doctor_probes.detect.wheel_files import WheelContest, WheelFilesGone
-from infra_doctor_probes.in_target import Seen, forced, nvidia_gpu, pip_install, pip_words, prefix_of, titled, wheel_name
+from infra_doctor_probes.in_target import (
+    Seen,
+    forced,
+    nvidia_gpu,
+    pip_install,
+    pip_words,
+    prefix_of,
+    titled,
+    wheel_name,
+)
 
 
 def run(ctx: CheckContext) -> Iterator[Finding]:
@@ -38,8 +47,7 @@ def contested(ctx: CheckContext, contest: WheelContest) -> Finding:
     holders = {wheel for _, winners in contest.libraries for wheel in winners}
     losers = [w for w in contest.wheels if w not in holders]
     wronged = [w for w in losers if w in required]
-    keep = next((w for w in contest.wheels if w in required), contest.wheels[0])
-    stale = [w for w in contest.wheels if w != keep]
+    keep = next((w for w in contest.wheels if w in required), next(iter(sorted(holders)), contest.wheels[0]))
     file = contest.libraries[0][0]
     owner = ", ".join(titled(ctx, w) for w in contest.libraries[0][1]) or "neither"
     return CHECK.finding(
@@ -49,10 +57,23 @@ def contested(ctx: CheckContext, contest: WheelContest) -> Finding:
         detail=f"{file} in {prefix_of(contest.target)}."
         + "".join(f" {wheel_name(required[w])} requires {titled(ctx, w)} and does not get it." for w in wronged),
         evidence=contest.evidence,
-        remedy=f"Uninstall the stale one, {pip_words(ctx, contest.target, 'uninstall', *map(wheel_name, stale))}, then reinstall the"
-        " other, because the uninstall removes the shared files: "
-        + pip_words(ctx, contest.target, "install", *forced(ctx, contest.target, "--no-deps", pinned(ctx, keep)))
-        + ".",
+        remedy=remedy(ctx, contest, keep),
+    )
+
+
+def remedy(ctx: CheckContext, contest: WheelContest, keep: str) -> str:
+    """Which wheel goes and which is put back; where several are required, none can go."""
+    required = dict(contest.required_by)
+    wanted = [w for w in contest.wheels if w in required]
+    if len(wanted) > 1:
+        by = ", ".join(f"{wheel_name(w)} by {wheel_name(required[w])}" for w in wanted)
+        return f"Each is required ({by}): have packages of one CUDA major in this environment, or one environment for each."
+    stale = [wheel_name(w) for w in contest.wheels if w != keep]
+    which = "the stale one" if wanted else "the one that is not wanted"
+    back = pip_words(ctx, contest.target, "install", *forced(ctx, contest.target, "--no-deps", pinned(ctx, keep)))
+    return (
+        f"Uninstall {which}, {pip_words(ctx, contest.target, 'uninstall', *stale)}, then reinstall the other, because the"
+        f" uninstall removes the shared files: {back}."
     )
 
 

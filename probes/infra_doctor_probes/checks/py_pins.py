@@ -33,7 +33,7 @@ def run(context: CheckContext) -> Iterator[Finding]:
             f"{label(context, r.left)} with {label(context, r.right)}" for r in bad
         )
 
-    yield from findings(
+    about_pins = findings(
         CHECK,
         context,
         judged,
@@ -42,6 +42,7 @@ def run(context: CheckContext) -> Iterator[Finding]:
         passed=lambda good: f"{len(good)} pins are kept",
         worst=Status.WARN,
     )
+    yield from (f for f in about_pins if not (absent and f.status is Status.PASS))
 
 
 def not_installed(context: CheckContext, target: str) -> Finding | None:
@@ -53,7 +54,9 @@ def not_installed(context: CheckContext, target: str) -> Finding | None:
     said = next((m for m in context.facts(WheelMetadata) if torch is not None and m.wheel == torch.key), None)
     if torch is None or said is None or not lost:
         return None
-    asked = [r for line in said.requires if (r := read_requirement(line)) and r.applies and r.name.startswith("nvidia-")]
+    asked = [
+        r for line in said.requires if (r := read_requirement(line)) and r.applies and r.name.startswith("nvidia-")
+    ]
     absent = [f"{r.name}{r.spec}" for r in asked if not context.named(r.name, target)]
     if not absent:
         return None

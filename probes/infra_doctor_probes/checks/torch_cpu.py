@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 from infra_doctor.plugin import Check, CheckContext, Component, Confidence, Evidence, Finding, Severity, Status, numbers
-from infra_doctor_probes.in_target import reinstall_words
+from infra_doctor_probes.in_target import no_gpu, reinstall_words
 from infra_doctor_probes.tables.wheel_arch import torch_advice
-from infra_doctor_probes.in_target import no_gpu
 
 # Back ends that are plug-ins to PyTorch and are installed beside its CPU build.
 PLUG_INS = ("torch-npu", "torch-xla", "torch-mlu", "torch-musa", "torch-gcu", "torch-sdaa", "torch-supa")

@@ -71,7 +71,7 @@ CHECK = Check(
     explanation="""\
 `import torch` before ONNX Runtime, the usual way to make CUDA reachable, helps only where both are built for the same CUDA
 major. onnxruntime-gpu on PyPI is built for CUDA 11.8 up to 1.18, CUDA 12 from 1.19 to 1.26, CUDA 13 from 1.27 on; PyTorch's
-default is CUDA 12 up to 2.10 and CUDA 13 from 2.11 on.
+default is CUDA 12 from 2.1 to 2.10 and CUDA 13 from 2.11 on.
 
 With different majors both sets of libraries are needed in one process, and cuDNN is one for both: `libcudnn.so.9` is the
 name of the CUDA 12 and of the CUDA 13 build, and the first that is loaded serves everybody. So the builds' CUDA majors are

@@ -117,7 +117,7 @@ def serve(ctx: CheckContext, driver: Component, use: CudaUse, said: str) -> Answ
     certain = use.certain and row.certain
     source = table_text("cuda_families", row)
     if verdict is Verdict.UNKNOWN:
-        detail = f"{said}; CUDA {cuda_major}.x needs {system} {minimum} or newer, and {driver.version} cannot be compared with that."
+        detail = f"{said}; CUDA {cuda_major}.x needs {system} {minimum} or newer, and {driver.version} does not compare with that."
         return Answer(verdict=verdict, detail=detail, source=source)
     if verdict is Verdict.COMPATIBLE:
         detail = f"{said}; CUDA {cuda_major}.x needs {system} {minimum} or newer and {driver.version} is loaded."

@@ -113,10 +113,10 @@ def fitting_builds(ctx: CheckContext, version: str | None) -> tuple[str, ...]:
             continue
         if not row.certain or row["cuda_build"] in UNPUBLISHED or not all(has_code(row["sm_archs"], cc) for cc in gpus):
             continue
-        if driver is not None and family is not None and not is_wsl(ctx):
-            if driver_floor(driver, family["linux"], row["cuda_build"][2:-1]) is Verdict.INCOMPATIBLE:
-                continue
-        fitting.append(row["cuda_build"])
+        minimum = family["windows" if is_wsl(ctx) else "linux"] if family is not None else ""
+        served = driver_floor(driver, minimum, row["cuda_build"][2:-1]) if driver is not None else Verdict.UNKNOWN
+        if served is not Verdict.INCOMPATIBLE:
+            fitting.append(row["cuda_build"])
     return tuple(sorted(fitting))
 
 

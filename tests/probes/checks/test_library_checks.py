@@ -358,7 +358,9 @@ def test_two_nccl_wheels() -> None:
     assert "libnccl.so.2 is that of nvidia-nccl-cu12 2.21.5" in finding.title
     assert "torch requires nvidia-nccl-cu13 2.28.9 and does not get it" in finding.detail
     text = remedy(finding)
-    assert text.index("pip uninstall nvidia-nccl-cu12") < text.index("--force-reinstall --no-deps nvidia-nccl-cu13==2.28.9")
+    assert text.index("pip uninstall nvidia-nccl-cu12") < text.index(
+        "--force-reinstall --no-deps nvidia-nccl-cu13==2.28.9"
+    )
     assert one(judged(*parts, gpu=False), "PY-CLOBBER-NV").status is Status.WARN
 
 

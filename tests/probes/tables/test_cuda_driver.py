@@ -121,7 +121,10 @@ def test_tensorflow_counts_where_cuda_libraries_are_there() -> None:
     assert judged(RULES, driver("470.256.02"), tensorflow) == []
     with_runtime = judged(RULES, driver("470.256.02"), tensorflow, library("cudart", "12.5.82", cuda=12))
     assert only(with_runtime, FAMILY).verdict is NO
-    assert only(judged(RULES, driver("550.54.15"), tensorflow, library("cudart", "12.5.82", cuda=12)), FAMILY).verdict is YES
+    assert (
+        only(judged(RULES, driver("550.54.15"), tensorflow, library("cudart", "12.5.82", cuda=12)), FAMILY).verdict
+        is YES
+    )
     assert judged(RULES, driver("470.256.02"), tensorflow, library("cudart", "11.8.89", cuda=11)) == []
 
 

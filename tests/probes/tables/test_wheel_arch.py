@@ -3,8 +3,9 @@
 import pytest
 
 from infra_doctor.model.compatibility import Verdict
-from infra_doctor_probes.tables.wheel_arch import RULES, runs_on
-from tests.probes.tables.stack import driver, gpu, judged, library, only, ort, system, torch, verdicts, wheel
+from infra_doctor.model.component import Component
+from infra_doctor_probes.tables.wheel_arch import RULES, runs_on, torch_advice
+from tests.probes.tables.stack import context, driver, gpu, judged, library, only, ort, system, torch, verdicts, wheel
 
 YES, NO, OPEN = Verdict.COMPATIBLE, Verdict.INCOMPATIBLE, Verdict.UNKNOWN
 WHEEL, FLOOR, JAX, CUDNN = "gpu-wheel-arch", "gpu-cuda13-floor", "gpu-jax", "gpu-cudnn"
@@ -102,3 +103,32 @@ def test_cudnn_by_its_matrix() -> None:
 def test_no_gpu_no_rows() -> None:
     assert judged(RULES, torch("2.11.0", "cu130"), ort("1.30.0", "13.0"), wheel("jax-cuda13-plugin", "0.8.0")) == []
     assert verdicts(judged(RULES, torch("2.11.0", "cu130"), gpu("NVIDIA GPU", None))) == set()
+
+
+@pytest.mark.parametrize(
+    ("version", "tag", "cc", "driver_version", "advice"),
+    [
+        ("2.6.0+cu126", "cu126", "12.0", "570.124.06", "The nearest PyTorch release with a build for the GPU and the driver is 2.7: cu128."),
+        ("2.11.0", "cu130", "7.0", "580.95.05", "PyTorch 2.11 has code for the GPU and fits the driver in these builds: cu126."),
+        ("2.11.0", "cu130", "9.0", "550.90.07", "PyTorch 2.11 has code for the GPU and fits the driver in these builds: cu126, cu128."),
+        ("2.7.0.dev20250310+cu124", "cu124", "12.0", "570.124.06", "is 2.7: cu128."),
+        ("2.11.0", "cu130", "9.0", "470.256.02", "is 2.6: cu118."),
+        ("2.11.0", "cu130", "3.0", "580.95.05", ""),
+    ],
+)  # fmt: skip
+def test_advice_on_builds(version: str, tag: str, cc: str, driver_version: str, advice: str) -> None:
+    wheel = torch(version, tag)
+    said = torch_advice(context(wheel, gpu("a GPU", cc), driver(driver_version), system()), wheel)
+    assert said.endswith(advice)
+    assert bool(said) is bool(advice)
+
+
+@pytest.mark.parametrize(
+    ("version", "tag"), [("2.9.0.dev20250801+cu128", "cu128"), ("2.9.0a0+145a3a7bda.nv25.10", ""), ("2.7.1", "")]
+)
+def test_builds_that_are_not_pytorch_s_releases(version: str, tag: str) -> None:
+    build = Component(
+        key="wheel:torch@/opt/venv", kind="wheel", name="torch", version=version, target="target:/opt/venv",
+        attributes={"build": "cuda", "cuda": "12.8", **({"tag": tag} if tag else {})},
+    )  # fmt: skip
+    assert only(judged(RULES, build, gpu("Tesla P40", "6.1")), "gpu-wheel-arch").verdict is Verdict.UNKNOWN
