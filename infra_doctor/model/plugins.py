@@ -108,7 +108,8 @@ class CheckContext(FactStore):
 class Check:
     """Everything about one finding id. `run` is pure: context -> findings; one finding at least (a `skip` with the reason
     where the check does not apply). `explanation` is Markdown for `explain`; `sources` are public; `log_signatures` are
-    regular expressions found in logs of this failure; `explained_by` are ids that, when failing, are the cause of this."""
+    regular expressions found in logs of this failure; `explained_by` are ids that, when failing, are the cause of this;
+    `follows` (this finding, the possible cause) says whether it really is, where the id alone does not tell."""
 
     id: str
     title: str
@@ -119,6 +120,7 @@ class Check:
     severity: Severity = Severity.MEDIUM
     log_signatures: tuple[str, ...] = ()
     explained_by: tuple[str, ...] = ()
+    follows: Callable[[Finding, Finding], bool] | None = None
     tags: tuple[str, ...] = ()
 
     def finding(

@@ -70,14 +70,21 @@ def _raiser(text: str) -> Callable[[], Iterable[Any]]:
 
 def diagnose(findings: Iterable[Finding], checks: Iterable[Check]) -> tuple[Diagnosis, ...]:
     """Roots and what follows from each. A failing finding follows from another failing one when its check names that id
-    in `explained_by` and both speak of the same target (or one of them of the whole machine)."""
+    in `explained_by`, both speak of the same target (or one of them of the whole machine), and the check's `follows`
+    does not deny it."""
     bad = [f for f in findings if f.status in BAD and not f.waived]
-    explained_by = {c.id: c.explained_by for c in checks}
+    by_id = {c.id: c for c in checks}
     causes: dict[str, list[Finding]] = {}
     for finding in bad:
-        named = explained_by.get(finding.id, ())
+        check = by_id.get(finding.id)
         causes[finding.fingerprint] = [
-            c for c in bad if c.id in named and c.fingerprint != finding.fingerprint and _same_place(finding, c)
+            c
+            for c in bad
+            if check is not None
+            and c.id in check.explained_by
+            and c.fingerprint != finding.fingerprint
+            and _same_place(finding, c)
+            and (check.follows is None or check.follows(finding, c))
         ]
     follows: dict[str, list[Finding]] = {}
     for finding in bad:

@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from infra_doctor.plugin import CheckContext, Command, Component, Status
+from infra_doctor.plugin import CheckContext, Command, Component, Finding, Status
 from infra_doctor_probes.detect.libraries import FrameworkImport
 from infra_doctor_probes.detect.nvidia_gpu import NvidiaGpusNotGiven
 
@@ -57,6 +57,26 @@ def at_most_warn(seen: Seen) -> Status:
 def failing_orders(ctx: CheckContext, target: str) -> set[str]:
     """Import orders in which an import of torch fails: nothing that comes after it is a way out."""
     return {f.order for f in ctx.facts(FrameworkImport) if f.target == target and f.loads is False}
+
+
+# Parts of names by which findings tell which library they are about.
+_LIBRARIES = (
+    "cudnn", "nccl", "cublas", "cufft", "curand", "cusolver", "cusparselt", "cusparse", "nvjitlink", "nvrtc", "cudart",
+    "cupti", "nvshmem", "nvinfer",
+)  # fmt: skip
+
+
+def about(finding: Finding) -> set[str]:
+    """The libraries that a finding speaks of."""
+    texts = (finding.title, finding.detail, *finding.subject, *(e.text for e in finding.evidence))
+    said = " ".join(texts).lower().replace("cuda-runtime", "cudart").replace("cuda-nvrtc", "nvrtc")
+    return {name for name in _LIBRARIES if name in said}
+
+
+def same_library(finding: Finding, cause: Finding) -> bool:
+    """Whether a fault of some library's files can explain this finding: both must speak of one library. A fault of
+    another kind may."""
+    return cause.id not in {"PY-CLOBBER-NV", "CUDNN-MISSING", "CUDNN-MIX"} or bool(about(finding) & about(cause))
 
 
 def wheel_name(key: str) -> str:

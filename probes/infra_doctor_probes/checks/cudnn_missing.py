@@ -18,6 +18,7 @@ from infra_doctor_probes.in_target import (
     nvidia_gpu,
     pip_install,
     prefix_of,
+    same_library,
     titled,
 )
 from infra_doctor_probes.loading.names import DRIVER_SONAMES
@@ -206,6 +207,7 @@ when they are first used, so an incomplete copy fails late as well.""",
         r"cuDNN is unavailable",
     ),
     explained_by=("CUDNN-MIX", "PY-CLOBBER-NV"),
+    follows=same_library,
     tags=("cudnn", "onnxruntime", "torch"),
 )
 

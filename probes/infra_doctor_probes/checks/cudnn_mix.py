@@ -18,7 +18,7 @@ from infra_doctor.plugin import (
 )
 from infra_doctor_probes.detect.libraries import FrameworkImport
 from infra_doctor_probes.detect.onnxruntime import ProviderLoad
-from infra_doctor_probes.in_target import Seen, at_most_warn, nvidia_gpu, titled
+from infra_doctor_probes.in_target import Seen, at_most_warn, nvidia_gpu, same_library, titled
 from infra_doctor_probes.loading.names import library_name
 
 
@@ -191,6 +191,7 @@ tell them apart.""",
         r"undefined symbol: .*libcudnn_\w+\.so",
     ),
     explained_by=("LDPATH-SHADOW", "TORCH-ORT-CUDA", "PY-CLOBBER-NV"),
+    follows=same_library,
     tags=("cudnn",),
 )
 

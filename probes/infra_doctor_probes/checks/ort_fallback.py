@@ -14,6 +14,7 @@ from infra_doctor_probes.in_target import (
     failing_orders,
     pip_install,
     prefix_of,
+    same_library,
     titled,
     wheel_name,
 )
@@ -221,6 +222,7 @@ interpreter's own ELF, for each import order. From 1.28 on cuDNN is no such depe
         "CANN-ENV",
         "DRV-OLD",
     ),
+    follows=same_library,
     tags=("onnxruntime",),
 )
 

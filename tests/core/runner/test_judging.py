@@ -1,6 +1,7 @@
 """Checks, matrix and diagnosis: pure, guarded, ordered."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 
 from infra_doctor.model.compatibility import Compatibility, Verdict
@@ -63,6 +64,18 @@ def test_consequences_hang_under_the_root_of_the_same_target() -> None:
     (told,) = diagnose([root, mid, leaf, elsewhere], checks)
     assert told.root == root.fingerprint
     assert set(told.follows) == {mid.fingerprint, leaf.fingerprint}
+
+
+def test_a_check_may_deny_a_cause_that_its_id_would_allow() -> None:
+    def about_nccl(mine: Finding, cause: Finding) -> bool:
+        return "nccl" in cause.title
+
+    checks = [check("ROOT"), check("LEAF", explained_by=("ROOT",), follows=about_nccl)]
+    leaf = finding("LEAF")
+    assert diagnose([finding("ROOT"), leaf], checks) == ()
+    true_cause = replace(finding("ROOT"), title="two nccl wheels")
+    (told,) = diagnose([true_cause, leaf], checks)
+    assert told.follows == (leaf.fingerprint,)
 
 
 def test_a_passing_cause_explains_nothing_and_circles_end() -> None:
