@@ -14,11 +14,11 @@ from infra_doctor.machine.machine import CORE_ENVIRONMENT
 from infra_doctor.model.report import SCHEMA_VERSION
 from infra_doctor.runner import registry
 
-MODULES = ("agent.py", "collect.py", "redaction.py")
+MODULES = ("agent.py", "collect.py", "essence.py", "redaction.py")
 MAIN = """\
 import sys
 from infra_doctor_collector import agent, collect, redaction
-sys.exit(collect.main(agent.Agent(), redaction.Redactor, collect.packed_plan("infra_doctor_collector")))
+sys.exit(collect.main(agent.Agent(), redaction, collect.packed_plan("infra_doctor_collector")))
 """
 # A fixed moment, so that the same version packs to the same bytes.
 MOMENT = (2026, 1, 1, 0, 0, 0)
@@ -46,7 +46,8 @@ def plan() -> dict[str, object]:
         "schema_version": SCHEMA_VERSION,
         "version": __version__,
         "environment": sorted({*CORE_ENVIRONMENT, *(n for p in probes for n in p.environment)}),
-        "paths": [p for p in patterns if p.startswith("/")],
+        "paths": [p for p in patterns if p.startswith(("/", "$"))],
+        "programs": [p.removeprefix("which:") for p in patterns if p.startswith("which:")],
         "site": [p.removeprefix("site:") for p in patterns if p.startswith("site:")],
         "commands": [p.removeprefix("run:").split() for p in patterns if p.startswith("run:")],
     }

@@ -75,7 +75,7 @@ def run(argv: list[str]) -> NoReturn:
         leave(128 + number, flush=False)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else ExitCode.USAGE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever it is, the user gets one line and the contract's exit code
         if debug:
             _say_traceback()
         say(f"infra-doctor: a fault of our own: {type(error).__name__}: {error}")
@@ -88,8 +88,11 @@ def _dispatch(argv: list[str]) -> int:
     first = next((a for a in argv if not a.startswith("-")), None)
     if first is None and not {"-h", "--help", "-V", "--version"} & set(argv):
         if interactive() and not argv:
+            import gc
+
             from infra_doctor.tui.app import run_dashboard
 
+            gc.enable()
             return run_dashboard()
         first = "check"
         argv = ["check", *argv]
@@ -124,7 +127,7 @@ def _open_standard_streams() -> None:
             if handle != number:
                 os.dup2(handle, number)
                 os.close(handle)
-            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 def _end(number: int, frame: object) -> NoReturn:

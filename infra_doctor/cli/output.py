@@ -5,7 +5,6 @@ import errno
 import os
 import stat
 import sys
-import tempfile
 
 from infra_doctor.errors import OutputError
 
@@ -24,6 +23,8 @@ def write_stdout(text: str) -> None:
 
 def write_file(path: str, data: str | bytes) -> None:
     """Write a file whole or not at all: a temporary neighbour that is renamed. Raises OutputError."""
+    import tempfile  # 5 ms, which a run without files need not pay
+
     raw = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
     if not path or os.path.isdir(path):
         raise OutputError(f"{path}: is a directory" if path else "an empty file name", help="Give the name of a file.")

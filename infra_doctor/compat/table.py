@@ -5,7 +5,6 @@ The files are compiled from gathered facts by `tools/compile_tables.py`, which r
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,8 @@ class Table:
 @lru_cache(maxsize=64)
 def load_table(path: str) -> Table:
     """Read a compiled table: {"name", "retrieved", "columns", "sources", "rows": [[cell …, source index, certain]]}."""
-    raw = json.loads(Path(path).read_text(encoding="utf-8"))
+    with open(path, encoding="utf-8") as file:
+        raw = json.load(file)
     columns = tuple(raw["columns"])
     sources = raw["sources"]
     rows = tuple(

@@ -11,9 +11,9 @@ import posixpath
 import signal
 import stat as stat_module
 import struct
-import subprocess
 import sys
 import threading
+from typing import Set
 
 READ_CAP_BYTES = 64 << 20
 LIST_CAP = 200000
@@ -51,7 +51,7 @@ ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ENODEV, errno.ESRCH)
 
 
 # Commands and child processes under way, each the leader of its own group: what `end_commands` ends when we leave.
-UNDER_WAY = set()
+UNDER_WAY: Set[int] = set()
 
 
 def end_commands():
@@ -437,6 +437,8 @@ class Agent:
     def op_run(self, argv, timeout_s, max_bytes=1 << 20):
         """Run a command in a session of its own; at the deadline its whole group is ended.
         {"rc", "stdout", "stderr", "timed_out"}; "rc" is None where it did not end by itself."""
+        import subprocess
+
         environment = dict(os.environ, LC_ALL="C", LANG="C")
         process = subprocess.Popen(
             argv,

@@ -38,7 +38,9 @@ def find_all_targets(machine: Machine) -> tuple[Target, ...]:
             target = target_of(machine, path, chosen_by=chosen_by)
         except TargetError as error:
             # Wrappers and Python 2 are nothing that could be judged; a damaged interpreter or environment is.
-            damaged = isinstance(elf := machine.ask("elf", path), dict) and "error" in elf and not is_script(machine, path)
+            damaged = (
+                isinstance(elf := machine.ask("elf", path), dict) and "error" in elf and not is_script(machine, path)
+            )
             if damaged or machine.stat(posixpath.join(folder, "pyvenv.cfg"), follow=False) is not None:
                 machine.note_problem(path, str(error).removeprefix(f"{path}: "))
             continue

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from typing import Any
@@ -19,6 +18,8 @@ def call_child(module: str, timeout_s: float) -> dict[str, Any]:
 
     `-S` and our own sys.path spare the child the reading of every .pth file. What cannot be ended (a process in D state)
     is left behind, not waited for."""
+    import subprocess
+
     code = f"import sys; sys.path[:] = {sys.path!r}; import {module} as child; child.main()"
     try:
         process = subprocess.Popen(

@@ -15,7 +15,6 @@ import sys
 READ_BYTES = 256 << 10
 ELF_CAP = 4000
 ENTRY_CAP = 400000
-KEY = b"infra-doctor"
 
 
 class Collector:
@@ -85,6 +84,14 @@ class Collector:
             found = step
         return found
 
+    def expanded(self, pattern):
+        """`$NAME/...` with what the variable holds, None where that is no path."""
+        name, _, rest = pattern.partition("/")
+        if not name.startswith("$"):
+            return pattern
+        value = self.environment.get(name[1:], "")
+        return posixpath.join(value, rest) if value.startswith("/") else None
+
     def take(self, path):
         """One path that a probe may ask for: a folder is listed, a library's ELF facts read, a file read."""
         self.chain(path)
@@ -96,13 +103,21 @@ class Collector:
         elif found[0] == "file":
             if ".so" in posixpath.basename(path):
                 self.elf(path)
-            else:
+            elif self.is_text(path):
                 self.ask("read", path, READ_BYTES)
 
+    def is_text(self, path):
+        """Whether the file begins like one; of a program of 30 MB nothing else is read."""
+        head = self.agent.ask("read", path, 4096)
+        return isinstance(head, dict) and "\0" not in head.get("text", "\0")
+
     def elf(self, path):
-        if path not in self.elf_files and len(self.elf_files) < ELF_CAP:
-            self.chain(path)
-            self.elf_files[path] = self.ask("elf", path)
+        """The ELF facts under the real path: a replay comes to it by the links of any other."""
+        self.chain(path)
+        real = self.ask("realpath", path)
+        if isinstance(real, str) and real not in self.elf_files and len(self.elf_files) < ELF_CAP:
+            self.chain(real)
+            self.elf_files[real] = self.ask("elf", real)
 
     # -- Python ---------------------------------------------------------------------------------------------------
 
@@ -226,8 +241,12 @@ class Collector:
         self.environment = self.ask("environ", None, self.plan["environment"])
         self.ask("system")
         for pattern in self.plan["paths"]:
-            for path in self.glob(pattern):
+            for path in self.glob(self.expanded(pattern)) if self.expanded(pattern) else ():
                 self.take(path)
+        for name in self.plan.get("programs", ()):
+            for folder in self.environment.get("PATH", "").split(":"):
+                if folder.startswith("/"):
+                    self.take(posixpath.join(folder, name))
         for name in self.environment.get("LD_PRELOAD", "").replace(":", " ").split():
             if name.startswith("/"):
                 self.elf(name)
@@ -247,7 +266,7 @@ def candidates(environment):
     return [n for n in dict.fromkeys(names + [sys.executable or ""]) if n and os.path.isfile(n)]
 
 
-def main(agent, redactor_class, plan, argv=None):
+def main(agent, redaction, plan, argv=None):
     """Write a snapshot; 0, or 2 with the reason where that cannot be done."""
     parser = argparse.ArgumentParser(description="Write a redacted snapshot of this machine for infra-doctor.")
     parser.add_argument("file", metavar="FILE", help="where to write it (`-`: standard output)")
@@ -256,7 +275,7 @@ def main(agent, redactor_class, plan, argv=None):
     collector = Collector(agent, plan)
     environment = agent.ask("environ", None, plan["environment"])
     collector.run([args.python] if args.python else candidates(environment))
-    redactor = redactor_class(key=KEY, home=environment.get("HOME"))
+    redactor = redaction.Redactor(key=redaction.machine_key(), home=environment.get("HOME"))
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     utc = datetime.timezone.utc
     moment = datetime.datetime.fromtimestamp(int(epoch), utc) if epoch else datetime.datetime.now(utc)
@@ -271,7 +290,7 @@ def main(agent, redactor_class, plan, argv=None):
             "capabilities": ["commands", "environment", "files", "kernel state", "processes"],
         },
         "request": {"python": redactor.text(args.python) if args.python else None, "pid": None, "all_pythons": False},
-        "observations": [redactor.document(collector.kept[key]) for key in sorted(collector.kept)],
+        "observations": redactor.observations(collector.kept.values()),
     }
     text = json.dumps(document, indent=0, sort_keys=True) + "\n"
     try:

@@ -56,7 +56,7 @@ class Replay:
         self.answers: dict[tuple[Any, ...], Any] = {}
         for name, arguments, result in observations:
             key = observation_key(name, arguments)
-            if key not in self.answers or _longer(result, self.answers[key]):
+            if key not in self.answers or longer(result, self.answers[key]):
                 self.answers[key] = result
         self.unrecorded: set[tuple[Any, ...]] = set()
 
@@ -121,8 +121,11 @@ class Replay:
         return False
 
 
-def _longer(new: Any, old: Any) -> bool:
-    return isinstance(new, dict) and isinstance(old, dict) and bool(old.get("truncated")) and not new.get("error")
+def longer(new: Any, old: Any) -> bool:
+    """Whether an answer holds more of a file than another one, which was cut."""
+    if not (isinstance(new, dict) and isinstance(old, dict) and old.get("truncated")) or new.get("error"):
+        return False
+    return not new.get("truncated") or len(new.get("text") or "") > len(old.get("text") or "")
 
 
 def replayed_machine(snapshot: dict[str, Any], *, where: str, environment_names: Iterable[str] = ()) -> Machine:

@@ -9,24 +9,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from infra_doctor.machine.essence import HARMLESS_BEGINNINGS, HARMLESS_LINES, SETUPTOOLS_FINDER
 from infra_doctor.machine.interpreter import Interpreter
 from infra_doctor.machine.machine import Machine
 
 PTH_CAP_BYTES = 256 << 10
 FINDER_CAP_BYTES = 4 << 20
 
-# Lines of .pth files that run code and leave sys.path alone: as a whole, or by how they begin.
-HARMLESS_LINES = frozenset({"import _virtualenv", "import coverage; coverage.process_startup()"})
-HARMLESS_BEGINNINGS = (
-    "import os; var = 'SETUPTOOLS_USE_DISTUTILS';",  # setuptools: distutils-precedence.pth
-    "import sys, types, os;has_mfs = sys.version_info > (3, 5);p = os.path.join(",  # setuptools: *-nspkg.pth
-    "import sys, types, os;p = os.path.join(",  # the same, older
-    'import sys; exec(\'import os\\n\\nif os.getenv("COVERAGE_PROCESS_START")',  # coverage: a1_coverage.pth
-    'import os; exec(\'try: __import__("coloredlogs").auto_install() if os.environ.get(',
-    'import os, sys;exec(\'if "COV_CORE_SOURCE" in os.environ:',  # pytest-cov
-    "import _editable_impl_",  # the `editables` finder of hatchling and pdm: maps modules, adds no path
-)
-_SETUPTOOLS_FINDER = r"import (__editable___\w+_finder); ?\1\.install\(\)"
 _DISTRIBUTION_ENDINGS = (".dist-info", ".egg-info", ".egg-link")
 
 
@@ -183,6 +172,8 @@ class _Builder:
         if "\0" in text:
             self.machine.note_problem(path, "not a text")
             return
+        if "\ufffd" in text:
+            self.machine.note_problem(path, "not UTF-8: Python may not start with it")
         for number, line in enumerate(text.splitlines(), 1):
             if line.startswith("#") or not line.strip():
                 continue
@@ -195,7 +186,7 @@ class _Builder:
                 self.add(entry)
 
     def _known_import(self, folder: str, line: str) -> bool:
-        match = re.fullmatch(_SETUPTOOLS_FINDER, line)
+        match = re.fullmatch(SETUPTOOLS_FINDER, line)
         if match is None:
             return line in HARMLESS_LINES or line.startswith(HARMLESS_BEGINNINGS)
         finder = read_finder(self.machine, posixpath.join(folder, match.group(1) + ".py"))

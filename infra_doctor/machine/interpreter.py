@@ -149,10 +149,11 @@ def read_config(machine: Machine, executable: str) -> tuple[str | None, dict[str
     for path in (posixpath.join(folder, "pyvenv.cfg"), posixpath.join(posixpath.dirname(folder), "pyvenv.cfg")):
         if machine.is_file(path):
             text = machine.read_text(path, max_bytes=CONFIG_CAP_BYTES) or ""
-            if "home" not in text:
-                machine.note_problem(path, "no `home` in it")
             pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
-            return path, {key.strip().lower(): value.strip() for key, _, value in pairs}
+            config = {key.strip().lower(): value.strip() for key, _, value in pairs}
+            if "home" not in config:
+                machine.note_problem(path, "no `home` in it")
+            return path, config
         if machine.stat(path, follow=False) is not None:
             machine.note_problem(path, "there, and no file that could be read")
     return None, {}

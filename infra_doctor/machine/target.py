@@ -225,7 +225,7 @@ def _started_as(
         found = machine.stat(path)
         if found is not None and real is not None and found.file_id == real.file_id:
             return posixpath.normpath(path), ()
-    return exe, (f"how process {pid} was started is not told by {started!r}: judged as {exe}",)
+    return exe, (f"how process {pid} was started is not told by its command line: judged as {exe}",)
 
 
 def _flags(argv: list[str]) -> Flags:

@@ -66,8 +66,8 @@ class Probe:
     """Collects facts about one subject; never judges. `run` gives facts (dataclasses marked by `fact`), components and
     `Unseen`s; it may raise NotVisible. `needs` are machine capabilities (values of Capability). `environment` names the
     variables that it reads. `collect` says what it reads, for the collector on machines without us: glob patterns of paths
-    (a folder is listed, a library's ELF facts are taken, a file is read), "site:" and a pattern below each directory of
-    Python distributions, "run:" and a command.
+    (a folder is listed, a library's ELF facts are taken, a file is read) that may begin with `$VARIABLE/`, "site:" and a
+    pattern below each directory of Python distributions, "which:" and the name of a program, "run:" and a command.
     `devices` says that it looks at accelerator devices: where it fails, the exit code is 3."""
 
     id: str

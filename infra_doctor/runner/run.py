@@ -13,7 +13,7 @@ from infra_doctor.errors import UsageError
 from infra_doctor.machine.forms import Replay, live_machine, replayed_machine, rooted_machine
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.python_env import find_all_targets, find_target
-from infra_doctor.machine.redaction import Redactor
+from infra_doctor.machine.redaction import FALLBACK_KEY, Redactor, machine_key
 from infra_doctor.machine.types import Capability, MachineForm, Problem
 from infra_doctor.model.component import Component, Target
 from infra_doctor.model.evidence import Evidence, EvidenceKind
@@ -24,9 +24,6 @@ from infra_doctor.runner import registry as registry_module
 from infra_doctor.runner.events import Emit, ReportReady, RunPlanned, TargetsFound, ignore
 from infra_doctor.runner.judging import diagnose, judge_matrix, run_checks
 from infra_doctor.runner.probing import ProbeResult, run_probes
-
-# Where no key of the machine's own can be read; hashes of random UUIDs stay unguessable with it.
-FALLBACK_KEY = b"infra-doctor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +105,7 @@ class Run:
 
     def _redactor(self, machine: Machine) -> Redactor:
         replayed = machine.form is MachineForm.REPLAYED
-        key = FALLBACK_KEY
-        if not replayed:
-            try:
-                with open("/etc/machine-id", "rb") as file:
-                    key += file.read(64).strip()
-            except OSError:
-                pass
+        key = FALLBACK_KEY if replayed else machine_key()
         home = machine.environ.get("HOME") or None
         return Redactor(key=key, home=home, replayed=replayed, enabled=not self.options.identify)
 

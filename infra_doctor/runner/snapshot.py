@@ -3,7 +3,7 @@
 from typing import Any
 
 from infra_doctor import __version__
-from infra_doctor.machine.forms import observation_key
+from infra_doctor.machine.forms import longer, observation_key
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.redaction import Redactor
 from infra_doctor.model.report import SCHEMA_VERSION, Report
@@ -38,9 +38,9 @@ def make_snapshot(run: Run, report: Report) -> dict[str, Any]:
 
 def observations(machine: Machine, redactor: Redactor) -> list[list[Any]]:
     """[name, arguments, result] in a total order. Strings are redacted, arguments too, so that a replay asks alike."""
-    out: dict[tuple[Any, ...], list[Any]] = {}
+    asked: dict[tuple[Any, ...], Any] = {}
     for (name, *arguments), result in machine.observations.items():
         key = observation_key(name, arguments)
-        item = [name, redactor.document(list(key[1:])), redactor.document(result)]
-        out[(name, repr(item[1]))] = item
-    return [out[key] for key in sorted(out, key=repr)]
+        if key not in asked or longer(result, asked[key]):
+            asked[key] = result
+    return redactor.observations((key[0], list(key[1:]), result) for key, result in asked.items())

@@ -91,7 +91,9 @@ def build(root: Path) -> Path:
         put(root, f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: cp311-cp311-manylinux_2_28_x86_64\n")
         put(root, f"{info}/INSTALLER", "pip\n")
         put(root, f"{info}/direct_url.json", '{"url": "https://example.org/x.whl", "archive_info": {}}')
-        listed = [p.removeprefix(SITE + "/") for p in (*TEXTS, *LIBRARIES) if p.startswith(f"{SITE}/{owners.get(name, '-')}")]
+        listed = [
+            p.removeprefix(SITE + "/") for p in (*TEXTS, *LIBRARIES) if p.startswith(f"{SITE}/{owners.get(name, '-')}")
+        ]
         put(root, f"{info}/RECORD", "".join(f"{p},sha256=AAAA,10\n" for p in listed))
     if Path("/etc/ld.so.cache").is_file():
         shutil.copy("/etc/ld.so.cache", root / "etc/ld.so.cache")

@@ -278,6 +278,8 @@ PROBES = (
             "/usr/local/cuda*/version.json", "/usr/local/cuda*/version.txt", "/usr/local/cuda*/bin/nvcc",
             "/opt/cuda*/version.json", "/opt/cuda*/bin/nvcc", DISTRIBUTION_RECORD, DISTRIBUTION_ROOT + "/bin/nvcc",
             "/usr/include/cuda.h", "/usr/local/cuda*/include/cuda.h", "/opt/cuda*/include/cuda.h",
+            *(f"${v}/{f}" for v in ("CUDA_HOME", "CUDA_PATH") for f in ("version.json", "bin/nvcc", "include/cuda.h")),
+            "which:nvcc", "which:gcc",
         ),
     ),
 )  # fmt: skip

@@ -148,7 +148,7 @@ def add_proc_gpus(machine: Machine, gpus: dict[str, Gpu]) -> None:
         gpu.seen_by = "proc"
         if fields.get("Model") and not fields["Model"].startswith("Unknown"):
             gpu.name = fields["Model"][:100]
-        if re.fullmatch(r"GPU-[0-9a-f-]{36}", fields.get("GPU UUID", "")):
+        if re.fullmatch(r"GPU-[0-9a-f-]{12,36}", fields.get("GPU UUID", "")):
             gpu.attributes["uuid"] = fields["GPU UUID"]
         if fields.get("Device Minor", "").isdecimal():
             gpu.node = "/dev/nvidia" + fields["Device Minor"]

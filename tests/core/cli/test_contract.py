@@ -148,6 +148,80 @@ def test_a_reader_that_goes_away_leaves_no_traceback() -> None:
     assert said == ""
 
 
+@pytest.mark.parametrize("argv", [["check"], ["--version"], ["list"], ["--help"], []], ids=" ".join)
+def test_closed_streams(argv: list[str]) -> None:
+    """A closed standard output is an error that is said; a closed standard error costs no more than the talk."""
+    without_buffer = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    for closing, code in ((">&-", 2), (">/dev/full", 2), ("<&-", 0), ("2>&-", 0), (">&- 2>&- <&-", 2)):
+        line = " ".join([*COMMAND, *argv, closing])
+        done = subprocess.run(
+            ["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False, env=without_buffer
+        )
+        assert done.returncode == code, (closing, done.stderr)
+        assert done.stderr.count("standard output:") == (1 if code and "2>" not in closing else 0), done.stderr
+        assert "Traceback" not in done.stderr and bool(done.stdout) == (code == 0)
+
+
+def test_talk_never_becomes_data(tmp_path: Path) -> None:
+    line = " ".join([*COMMAND, "check", "--json", "--html", str(tmp_path / "x.html"), "2>&-"])
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert json.loads(done.stdout)["kind"] == "report"
+    assert (tmp_path / "x.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_debug_keeps_the_exit_code() -> None:
+    done = run("check", "--debug", "--python", "/no/such/python")
+    assert done.returncode == 2 and "Traceback" in done.stderr and "no such file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "options"),
+    [
+        ({}, ()),
+        ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, ()),
+        ({"PYTHONIOENCODING": "ascii"}, ()),
+        ({"PYTHONWARNINGS": "error", "PYTHONDEVMODE": "1"}, ()),
+        ({"HOME": ".", "PATH": ":::"}, ()),
+        ({"HOME": "/", "PATH": "", "LD_LIBRARY_PATH": ":.:/:relative"}, ()),
+        ({}, ("-I",)),
+        ({}, ("-OO",)),
+    ],
+    ids=str,
+)
+def test_odd_surroundings(environment: dict[str, str], options: tuple[str, ...], tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    argv = [sys.executable, *options, "-m", "infra_doctor", "check", "--json", "--html", str(page)]
+    done = subprocess.run(argv, env=environment, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode("utf-8"))["summary"]["error"] == 0
+    assert page.read_text(encoding="utf-8").rstrip().endswith("</html>")
+    assert done.stderr.decode() == f"wrote {page}\n"
+
+
+def test_from_a_folder_that_is_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    line = f"rmdir {gone}; {' '.join(COMMAND)} check; {' '.join(COMMAND)} check --html x.html"
+    done = subprocess.run(["sh", "-c", line], cwd=gone, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "x.html: No such file" in done.stderr and "PASS" in done.stdout
+
+
+# -- signals ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_a_reader_does_not_read(number: signal.Signals) -> None:
+    """Blocked in writing to a pipe that is full."""
+    argv = [*COMMAND, "snapshot", "-"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.read(1) == "{"  # the pipe holds no more than 64 KiB of the rest
+        process.send_signal(number)
+        said = process.stderr.read()
+        assert process.wait(20) == 128 + number
+    assert said == ("infra-doctor: interrupted\n" if number == signal.SIGINT else f"infra-doctor: ended by {number.name}\n")
+
+
 def test_sigterm_says_so() -> None:
     code = (
         "import os, signal, sys, threading\n"
