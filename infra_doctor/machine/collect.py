@@ -109,7 +109,8 @@ class Collector:
     def is_text(self, path):
         """Whether the file begins like one; of a program of 30 MB nothing else is read."""
         head = self.agent.ask("read", path, 4096)
-        return isinstance(head, dict) and "\0" not in head.get("text", "\0")
+        text = head.get("text", "\0") if isinstance(head, dict) else "\0"
+        return "\0" not in text and not text.startswith("\x7fELF")
 
     def elf(self, path):
         """The ELF facts under the real path: a replay comes to it by the links of any other."""
@@ -272,13 +273,16 @@ def main(agent, redaction, plan, argv=None):
     parser.add_argument("file", metavar="FILE", help="where to write it (`-`: standard output)")
     parser.add_argument("--python", metavar="PATH", help="the Python environment to judge (else the active one)")
     args = parser.parse_args(argv)
+    utc = datetime.timezone.utc
+    try:
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        moment = datetime.datetime.fromtimestamp(int(epoch), utc) if epoch else datetime.datetime.now(utc)
+    except (ValueError, OverflowError, OSError):
+        parser.error("SOURCE_DATE_EPOCH is no time")
     collector = Collector(agent, plan)
     environment = agent.ask("environ", None, plan["environment"])
     collector.run([args.python] if args.python else candidates(environment))
     redactor = redaction.Redactor(key=redaction.machine_key(), home=environment.get("HOME"))
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    utc = datetime.timezone.utc
-    moment = datetime.datetime.fromtimestamp(int(epoch), utc) if epoch else datetime.datetime.now(utc)
     document = {
         "kind": "snapshot",
         "schema_version": plan["schema_version"],
@@ -298,15 +302,28 @@ def main(agent, redaction, plan, argv=None):
             sys.stdout.write(text)
             sys.stdout.flush()
         else:
-            temporary = "%s.%d.part" % (args.file, os.getpid())
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.rename(temporary, args.file)
+            write(args.file, text)
     except OSError as error:
         sys.stderr.write("collector: %s: %s\n" % (args.file, error.strerror))
         return 2
     sys.stderr.write("wrote %s (%d observations)\n" % (args.file, len(collector.kept)))
     return 0
+
+
+def write(path, text):
+    """The whole file or nothing; what is no regular file (a pipe, a device) is written to, not replaced."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return
+    temporary = "%s.%d.part" % (path, os.getpid())
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.rename(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
 
 
 def packed_plan(package):

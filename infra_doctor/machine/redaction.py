@@ -92,6 +92,8 @@ class Redactor:
         return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:12]
 
     def _text(self, text: str) -> str:
+        if not text.isascii():  # half characters, of names that are no UTF-8, are spelt out: JSON does not know them
+            text = text.encode("utf-8", "backslashreplace").decode("utf-8")
         if self._home and self._home in text:
             # The mark keeps the alias from being taken for a name.
             text = re.sub(re.escape(self._home) + r"(?=$|[/\s:'\"])", "\0", text)

@@ -6,12 +6,11 @@ only where there is a device to name. A container sees all devices of its host h
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from infra_doctor.plugin import Evidence, Machine, Probe, ProbeContext, fact, kernel_evidence, load_table
 
 BUS = "/sys/bus/pci/devices"
-TABLE = Path(__file__).parent.parent / "tables" / "data" / "pci_ids.json"
+TABLE = posixpath.join(posixpath.dirname(posixpath.dirname(__file__)), "tables", "data", "pci_ids.json")
 
 # PCI vendor ids of accelerators, as the PCI ID repository lists them. Server management chips (ASPEED 1a03, Matrox 102b,
 # VirtIO 1af4 …) are displays too, and no accelerators.
@@ -69,7 +68,7 @@ def read_device(machine: Machine, address: str) -> PciDevice | None:
     pci_id = f"{vendor_id}:{device_id}"
     link = machine.readlink(posixpath.join(folder, "driver"))
     driver = posixpath.basename(link) if link else None
-    row = next(iter(load_table(str(TABLE)).where(pci_id=pci_id)), None)
+    row = next(iter(load_table(TABLE).where(pci_id=pci_id)), None)
     name = row["name"] if row else None
     return PciDevice(
         address=address,
