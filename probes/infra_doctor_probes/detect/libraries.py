@@ -274,7 +274,8 @@ PROBES = (
         after=("cuda-toolkit", "python.wheels"),
         environment=("LD_LIBRARY_PATH", "LD_PRELOAD"),
         collect=(
-            "/usr/local/cuda*/lib64/lib*", "/usr/local/cuda*/targets/*/lib/lib*", "$CUDA_HOME/lib64/lib*", "/usr/lib/x86_64-linux-gnu/libcu*",
+            "/usr/local/cuda*/lib64/lib*", "/usr/local/cuda*/targets/*/lib/lib*", "$CUDA_HOME/lib64/lib*",
+            "/usr/lib/x86_64-linux-gnu/libcu*",
             "/usr/lib/x86_64-linux-gnu/libn*", "/usr/lib/aarch64-linux-gnu/libcu*", "/usr/lib/aarch64-linux-gnu/libn*",
             "/usr/local/cuda*/version.json", "/usr/include/cudnn_version.h", "/var/lib/dpkg/info/libcudnn*.list",
             "site:torch/_C*.so", "site:torch/lib/*.so*", "site:nvidia/*/lib/*.so*", "site:tensorrt_libs/*.so*",
