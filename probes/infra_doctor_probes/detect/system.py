@@ -243,7 +243,9 @@ def cpu_and_memory(machine: Machine) -> Iterator[object]:
         if colon:
             fields.setdefault(name.strip(), value.strip())
     uname = machine.system()
-    name = fields.get("model name") or fields.get("Model Name") or arm_name(fields) or str(uname.get("machine") or "CPU")
+    name = (
+        fields.get("model name") or fields.get("Model Name") or arm_name(fields) or str(uname.get("machine") or "CPU")
+    )
     yield Component(
         key="cpu:0",
         kind="cpu",

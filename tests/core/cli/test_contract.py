@@ -219,7 +219,9 @@ def test_a_signal_while_a_reader_does_not_read(number: signal.Signals) -> None:
         process.send_signal(number)
         said = process.stderr.read()
         assert process.wait(20) == 128 + number
-    assert said == ("infra-doctor: interrupted\n" if number == signal.SIGINT else f"infra-doctor: ended by {number.name}\n")
+    assert said == (
+        "infra-doctor: interrupted\n" if number == signal.SIGINT else f"infra-doctor: ended by {number.name}\n"
+    )
 
 
 def test_sigterm_says_so() -> None:

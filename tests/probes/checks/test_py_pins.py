@@ -17,9 +17,7 @@ def judge(*verdicts: Verdict, certain: bool = True) -> list[Finding]:
         )
         for v in verdicts
     ]  # fmt: skip
-    context = CheckContext(
-        targets=(), components=(TORCH, TRITON), facts=(), compatibility=rows, today=date(2026, 1, 1)
-    )
+    context = CheckContext(targets=(), components=(TORCH, TRITON), facts=(), compatibility=rows, today=date(2026, 1, 1))
     return list(CHECK.run(context))
 
 
