@@ -11,6 +11,7 @@ from infra_doctor.model.wording import (
     counted,
     is_web_link,
     joined,
+    own_path,
     printable,
     shortened,
     size,
@@ -93,3 +94,12 @@ def test_attributes_read_as_words():
     assert attribute("wsl", False) == "wsl no"
     assert attribute("page_size", 65536) == "page size 65536"
     assert attribute("chip", None) == "chip unknown"
+
+
+def test_ones_own_home_is_written_as_a_shell_takes_it():
+    command = Command(argv=("/home/user1/my env/bin/python", "-m", "pip", "install", "a b"))
+    assert command_line(command) == "~/'my env/bin/python' -m pip install 'a b'"
+    assert command_line(Command(argv=("/home/user12/x",))) == "/home/user12/x"
+    assert command_line(Command(argv=("/home/user1/x",), needs_root=True)) == "sudo /home/user1/x"
+    assert own_path("/home/user1/v/lib") == "~/v/lib"
+    assert own_path("/home/user12/v") == "/home/user12/v"

@@ -1,12 +1,11 @@
 """What the dashboard knows of a run, event by event."""
 
-from dataclasses import replace
 from functools import reduce
 
 from infra_doctor.errors import InputError
 from infra_doctor.model.finding import Status
-from infra_doctor.runner.events import ProbeFinished, ProbeStarted, ReportReady, RunFailed, RunPlanned, TargetsFound
-from infra_doctor.tui.progress import Phase, Progress, after, report_so_far, unaliased
+from infra_doctor.runner.events import ProbeFinished, ProbeStarted, RunFailed, RunPlanned
+from infra_doctor.tui.progress import Phase, Progress, after, report_so_far
 from tests.core.tui.screens import events
 from tests.support.sample_report import sample_report
 
@@ -49,17 +48,3 @@ def test_an_error_keeps_what_was_seen() -> None:
     progress = reduce(after, [*events(REPORT)[:4], RunFailed(error=error)], Progress())
     assert (progress.phase, progress.error) == (Phase.FAILED, error)
     assert len(progress.probes) == len(REPORT.probes)
-
-
-def test_aliases_of_homes_are_turned_back() -> None:
-    real = replace(REPORT.targets[0], prefix="/home/alice/work/.venv")
-    shown = replace(REPORT, targets=(replace(real, prefix="/home/user1/work/.venv"),))
-    progress = reduce(after, [TargetsFound(targets=(real,)), ReportReady(report=shown)], Progress())
-    assert unaliased("/home/user1/x/bin/python", progress) == "/home/alice/x/bin/python"
-    assert unaliased("/home/user12/x", progress) == "/home/user12/x"
-    assert unaliased("/home/user1/x", Progress()) == "/home/user1/x"
-
-
-def test_without_aliases_nothing_is_changed() -> None:
-    progress = reduce(after, events(REPORT), Progress())
-    assert unaliased("/opt/venv/bin/python /x", progress) == "/opt/venv/bin/python /x"
