@@ -150,7 +150,7 @@ def _evidence(evidence: Evidence, verbose: int) -> str:
 
 
 def _quiet(page: Page, report: Report) -> None:
-    """What needs no action, in a line or two."""
+    """What needs no action, in a few lines."""
     page.blank()
     good = passed(report)
     if page.verbose:
@@ -159,7 +159,9 @@ def _quiet(page: Page, report: Report) -> None:
     elif good:
         _stated(page, Status.PASS, printable(", ".join(dict.fromkeys(f.id for f in good))))
     reasons = skipped(report)
-    shown = reasons if page.verbose or len(reasons) <= REASONS_SHOWN + 1 else reasons[:REASONS_SHOWN]
+    # Where nothing is wrong, why the rest does not apply is the answer; else it would bury the findings.
+    whole = page.verbose or len(reasons) <= REASONS_SHOWN + 1 or not causes(report)
+    shown = reasons if whole else reasons[:REASONS_SHOWN]
     for reason in shown:
         _stated(page, Status.SKIP, printable(f"{', '.join(reason.ids)}: {reason.text}"))
     if len(shown) < len(reasons):

@@ -101,16 +101,19 @@ def test_the_long_form_has_every_component_loader_reason_pair_and_path():
     assert "dcmi: no libdcmi.so on the loader path" in text
 
 
-def test_many_reasons_for_skipping_are_cut_and_said_in_the_long_form():
+def test_many_reasons_for_skipping_are_cut_where_they_would_bury_a_finding():
     from dataclasses import replace
 
     from infra_doctor.model.finding import Finding, Status
 
     skips = tuple(Finding(id=f"S{n}", status=Status.SKIP, title=f"reason {n}", fingerprint=str(n)) for n in range(9))
-    report = replace(empty_report(), findings=skips)
+    warning = Finding(id="W", status=Status.WARN, title="a risk", fingerprint="w")
+    report = replace(empty_report(), findings=(warning, *skips))
     short, long = render(report, {}), render(report, {"verbose": 1})
     assert "S3, S4, S5, S6, S7, S8: other reasons (-v)" in short
     assert all(f"S{n}: reason {n}" in long for n in range(9))
+    quiet = render(replace(report, findings=skips), {})
+    assert all(f"S{n}: reason {n}" in quiet for n in range(9))
 
 
 def test_a_machine_without_accelerators_reads_as_that():
