@@ -142,6 +142,12 @@ class Dashboard(App[int]):
             return ExitCode.OK
         return int(error.exit_code) if isinstance(error, InfraDoctorError) else ExitCode.FAULT
 
+    def clear_selection(self) -> None:
+        """The filter's input asks for this while the first screen is still being mounted, where asyncio runs tasks eagerly
+        (Python 3.12 and newer): then there is no selection yet."""
+        if self.screen_stack:
+            super().clear_selection()
+
     # -- what the keys do -----------------------------------------------------------------------------------------
 
     @property
