@@ -36,11 +36,6 @@ def _whole_characters(value: Any) -> Any:
     return [_whole_characters(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def to_plain(document: Any) -> Any:
-    """The document as dicts, lists, strings and numbers."""
-    return msgspec.to_builtins(document)
-
-
 def read_document(path: str, kinds: tuple[str, ...]) -> dict[str, Any]:
     """A JSON document of one of these kinds. Raises InputError that names the file and the way out."""
     import gzip

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra_doctor.machine.machine import Machine
-from infra_doctor.machine.types import Capability, NotVisible, Problem
+from infra_doctor.machine.types import NotVisible, Problem
 from infra_doctor.model.component import Component, Target, Unseen
 from infra_doctor.model.finding import Status
 from infra_doctor.model.plugins import Probe, ProbeContext
@@ -166,8 +166,3 @@ def _abandon(progress: _Progress, emit: Emit, now: float, deadline: float | None
         for probe in progress.waiting.values():
             progress.results[probe.id] = _ended(probe, Status.ERROR, "not begun: the run was over")
         progress.waiting.clear()
-
-
-def needed_capabilities(probes: list[Probe]) -> dict[str, tuple[Capability, ...]]:
-    """What each probe needs, for the table probe by form."""
-    return {p.id: tuple(Capability(n) for n in p.needs) for p in probes}
