@@ -4,7 +4,8 @@ A plug-in package is named by an entry point (groups `infra_doctor.probes`, `.ch
 of its modules offers the tuples `PROBES`, `CHECKS`, `RULES` or `FORMATS`. `API_VERSION` is raised when something here
 changes its meaning; a plug-in package may set `REQUIRES_API` to the version that it was written for."""
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from infra_doctor.compat.rules import How as How
 from infra_doctor.compat.rules import Match as Match
@@ -42,12 +43,16 @@ from infra_doctor.machine.types import CommandResult as CommandResult
 from infra_doctor.machine.types import ContestedFile as ContestedFile
 from infra_doctor.machine.types import Distribution as Distribution
 from infra_doctor.machine.types import Elf as Elf
+from infra_doctor.machine.types import KernelLog as KernelLog
 from infra_doctor.machine.types import MachineForm as MachineForm
 from infra_doctor.machine.types import NotVisible as NotVisible
+from infra_doctor.machine.types import PciConfig as PciConfig
 from infra_doctor.machine.types import RecordScan as RecordScan
+from infra_doctor.machine.types import Space as Space
 from infra_doctor.machine.types import Stat as Stat
 from infra_doctor.model.compatibility import Compatibility as Compatibility
 from infra_doctor.model.compatibility import Verdict as Verdict
+from infra_doctor.model.component import DEVICE_KINDS as DEVICE_KINDS
 from infra_doctor.model.component import AttributeValue as AttributeValue
 from infra_doctor.model.component import Component as Component
 from infra_doctor.model.component import LoadedBy as LoadedBy
@@ -69,9 +74,11 @@ from infra_doctor.model.finding import Waiver as Waiver
 from infra_doctor.model.plugins import Check as Check
 from infra_doctor.model.plugins import CheckContext as CheckContext
 from infra_doctor.model.plugins import CompatibilityRule as CompatibilityRule
+from infra_doctor.model.plugins import LogSignature as LogSignature
 from infra_doctor.model.plugins import Probe as Probe
 from infra_doctor.model.plugins import ProbeContext as ProbeContext
 from infra_doctor.model.plugins import ReportFormat as ReportFormat
+from infra_doctor.model.record import record as record
 from infra_doctor.model.report import MachineInfo as MachineInfo
 from infra_doctor.model.report import Measurement as Measurement
 from infra_doctor.model.report import ProbeOutcome as ProbeOutcome
@@ -106,6 +113,42 @@ from infra_doctor.model.wording import printable as printable
 from infra_doctor.model.wording import privacy as privacy
 from infra_doctor.model.wording import shortened as shortened
 from infra_doctor.model.wording import to_ascii as to_ascii
+
+# The words of plans, differences and triages: loaded when a plug-in asks for one, as `check` needs none.
+if TYPE_CHECKING:
+    from infra_doctor.model.difference import ComponentChange as ComponentChange
+    from infra_doctor.model.difference import Difference as Difference
+    from infra_doctor.model.difference import FindingChange as FindingChange
+    from infra_doctor.model.difference import Turn as Turn
+    from infra_doctor.model.planning import Choice as Choice
+    from infra_doctor.model.planning import Effort as Effort
+    from infra_doctor.model.planning import Need as Need
+    from infra_doctor.model.planning import Option as Option
+    from infra_doctor.model.planning import Plan as Plan
+    from infra_doctor.model.planning import PlanChange as PlanChange
+    from infra_doctor.model.planning import PlanContext as PlanContext
+    from infra_doctor.model.planning import PlanStep as PlanStep
+    from infra_doctor.model.planning import Refused as Refused
+    from infra_doctor.model.triage import Consequence as Consequence
+    from infra_doctor.model.triage import LogCause as LogCause
+    from infra_doctor.model.triage import LogInput as LogInput
+    from infra_doctor.model.triage import LogMatch as LogMatch
+    from infra_doctor.model.triage import MachineCheck as MachineCheck
+    from infra_doctor.model.triage import SeenThere as SeenThere
+    from infra_doctor.model.triage import Triage as Triage
+else:
+    _LATER = {
+        "difference": ("ComponentChange", "Difference", "FindingChange", "Turn"),
+        "planning": ("Choice", "Effort", "Need", "Option", "Plan", "PlanChange", "PlanContext", "PlanStep", "Refused"),
+        "triage": ("Consequence", "LogCause", "LogInput", "LogMatch", "MachineCheck", "SeenThere", "Triage"),
+    }
+
+    def __getattr__(name: str) -> Any:
+        for module, names in _LATER.items():
+            if name in names:
+                return getattr(importlib.import_module(f"infra_doctor.model.{module}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 API_VERSION = 1
 

@@ -43,10 +43,22 @@ RECORD_BLOCK_BYTES = 1 << 20
 RECORD_LINE_CAP_BYTES = 1 << 16
 RECORD_ENTRIES_CAP = 1000000
 CONTESTED_CAP = 20000
-HASH_FILE_CAP_BYTES = 64 << 20
-HASH_TOTAL_CAP_BYTES = 512 << 20
+HASH_FILE_CAP_BYTES = 512 << 20  # libnccl and libcublasLt have 200 to 500 MB
+HASH_TOTAL_CAP_BYTES = 1 << 30
 HASH_ALGORITHMS = ("sha256", "sha384", "sha512")
 
+PCI_CONFIG_BYTES = 4096
+# PCI Express Base Specification: capability 0x10 is PCI Express, with the type of port in bits 7:4 of its flags; extended
+# capability 0x000D is ACS, its control register lies 6 bytes behind the header.
+PCI_EXPRESS_CAPABILITY, ACS_CAPABILITY = 0x10, 0x000D
+
+NAMES_CAP = 1000
+NAME_CAP = 200
+KERNEL_LOG_RECORDS_CAP = 500000
+KERNEL_LOG_LINES_CAP = 2000
+KERNEL_LOG_LINE_CAP = 1000
+# Where another machine's /proc is mounted (as with /host), these are still the process that looks: ours.
+OWN_PROCESS = ("/proc/self", "/proc/thread-self")
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ENODEV, errno.ESRCH)
 
 
@@ -115,6 +127,8 @@ class Agent:
             if not parts and not follow:
                 return here
             prefix = "" if self.root == "/" else self.root
+            if prefix and here in OWN_PROCESS:
+                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             try:
                 link = os.readlink(prefix + here)
             except OSError:
@@ -203,6 +217,13 @@ class Agent:
 
                 result["base64"] = base64.b64encode(data).decode("ascii")
         return result
+
+    def op_pci_config(self, path):
+        """{"bytes": how many could be read, "port_type", "acs_control"} of a PCI function's configuration space; an item is
+        null where it is not in it. All but root read no more than 64 bytes. Serial numbers stay where they are."""
+        with self.open_regular(path) as file:
+            data = file.read(PCI_CONFIG_BYTES)
+        return {"bytes": len(data), "port_type": pci_port_type(data), "acs_control": pci_acs_control(data)}
 
     # -- ELF and the linker's cache -------------------------------------------------------------------------------
 
@@ -399,6 +420,33 @@ class Agent:
             found[name.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
         return {name: found[name] for name in names if name in found}
 
+    def op_environ_names(self, pid, prefixes):
+        """The names, never the values, of the variables that begin so, sorted; of this process or of another."""
+        if pid is None:
+            names = list(os.environ)
+        else:
+            with open(self.locate("/proc/%d/environ" % pid), "rb") as file:
+                raw = file.read(1 << 20)
+            names = [item.partition(b"=")[0].decode("utf-8", "replace") for item in raw.split(b"\0")]
+        found = {name[:NAME_CAP] for name in names if name.startswith(tuple(prefixes))}
+        return sorted(found)[:NAMES_CAP]
+
+    def op_processes(self, names):
+        """[[pid, name], ...] of the running processes that are called so. A name in /proc is cut after 15 characters."""
+        wanted = {name[:15]: name for name in names}
+        found = []
+        for entry in os.listdir(self.locate("/proc")):
+            if not entry.isdigit():
+                continue
+            try:
+                with self.open_regular("/proc/%s/comm" % entry) as file:
+                    name = file.read(64).decode("utf-8", "replace").strip()
+            except (OSError, ValueError):
+                continue  # it ended meanwhile
+            if name in wanted:
+                found.append([int(entry), wanted[name]])
+        return sorted(found)
+
     def op_system(self):
         """{"sysname", "release", "machine", "libc", "page_size", "cpus", "executable"} of the running kernel, this
         process's libc, and the Python that runs it. Under another root only what the /proc there says."""
@@ -432,6 +480,78 @@ class Agent:
             "page_size": None,
             "cpus": text("cpuinfo").count("processor\t:") or None,
             "executable": None,
+        }
+
+    def op_space(self, path):
+        """statvfs of the file system that holds a path: {"total_bytes", "free_bytes" (free to users other than root),
+        "read_only"}. Our own mounts, so nothing under another root."""
+        if self.root != "/":
+            raise ValueError("mounts are this system's own")
+        found = os.statvfs(path)
+        return {
+            "total_bytes": found.f_blocks * found.f_frsize,
+            "free_bytes": found.f_bavail * found.f_frsize,
+            "read_only": bool(found.f_flag & os.ST_RDONLY),
+        }
+
+    def op_limits(self):
+        """{name: [soft, hard]} of this process's resource limits; null is unlimited."""
+        import resource
+
+        if self.root != "/":
+            raise ValueError("limits are this process's own")
+        names = ("MEMLOCK", "NOFILE", "NPROC", "STACK", "AS", "CORE")
+        found = {name.lower(): resource.getrlimit(getattr(resource, "RLIMIT_" + name)) for name in names}
+        return {name: [None if v == resource.RLIM_INFINITY else v for v in pair] for name, pair in found.items()}
+
+    def op_opens(self, path, write):
+        """Whether a device node opens for this user: "" if so, else the errno's name ("EACCES", "EPERM", "ENXIO"). Only
+        character devices are opened; nothing is read or written."""
+        if self.root != "/":
+            raise ValueError("device nodes are opened on the machine itself only")
+        if not stat_module.S_ISCHR(os.stat(path).st_mode):
+            raise ValueError("no character device")
+        flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        try:
+            os.close(os.open(path, flags))
+        except OSError as error:
+            return errno.errorcode.get(error.errno or errno.EIO, "EIO")
+        return ""
+
+    def op_kernel_log(self, patterns):
+        """{"lines": [[seconds since boot, text], ...], "source", "truncated"}: the messages of the running kernel's ring
+        buffer that match one of the regular expressions, oldest first. The others are nobody's business here."""
+        if self.root != "/":
+            raise ValueError("the running kernel's log is this system's own")
+        import re
+
+        wanted = re.compile("|".join("(?:%s)" % pattern for pattern in patterns))
+        found = []
+        handle = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            for _ in range(KERNEL_LOG_RECORDS_CAP):
+                try:
+                    record = os.read(handle, 8192)
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno == errno.EPIPE:  # overwritten while we read: the next read goes on after it
+                        continue
+                    raise
+                if not record:
+                    break
+                head, _, rest = record.partition(b";")
+                text = rest.split(b"\n", 1)[0].decode("utf-8", "replace")
+                if wanted.search(text):
+                    fields = head.split(b",")
+                    seconds = int(fields[2]) / 1e6 if len(fields) > 2 and fields[2].isdigit() else 0.0
+                    found.append([seconds, text[:KERNEL_LOG_LINE_CAP]])
+        finally:
+            os.close(handle)
+        return {
+            "lines": found[-KERNEL_LOG_LINES_CAP:],
+            "source": "/dev/kmsg",
+            "truncated": len(found) > KERNEL_LOG_LINES_CAP,
         }
 
     def op_run(self, argv, timeout_s, max_bytes=1 << 20):
@@ -967,6 +1087,34 @@ def is_library(path):
     name = path[path.rfind(b"/") + 1 :]
     before, mark, version = name.rpartition(b".so")
     return bool(before and mark) and (not version or (version[:1] == b"." and version[1:2].isdigit()))
+
+
+def pci_port_type(data):
+    """The type of port of a PCI Express function, None where it does not say."""
+    offset = struct.unpack_from("B", data, 0x34)[0] & 0xFC if len(data) > 0x40 else 0
+    for _ in range(48):  # as many as fit: a loop among them ends here
+        if not 0x40 <= offset < len(data) - 4:
+            return None
+        capability, after, flags = struct.unpack_from("BBB", data, offset)
+        if capability == PCI_EXPRESS_CAPABILITY:
+            return flags >> 4 & 0xF
+        offset = after & 0xFC
+    return None
+
+
+def pci_acs_control(data):
+    """The ACS control register, None where there is none or the space is cut short."""
+    offset = 0x100
+    for _ in range(960 if len(data) == PCI_CONFIG_BYTES else 0):
+        header = struct.unpack_from("<I", data, offset)[0]
+        if header in (0, 0xFFFFFFFF):
+            return None
+        if header & 0xFFFF == ACS_CAPABILITY:
+            return struct.unpack_from("<H", data, offset + 6)[0] if offset < PCI_CONFIG_BYTES - 8 else None
+        offset = header >> 20 & 0xFFC
+        if offset < 0x100:
+            return None
+    return None
 
 
 def serve(agent, source, sink):

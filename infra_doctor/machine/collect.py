@@ -154,6 +154,9 @@ class Collector:
         if not prefix.startswith("/"):
             return
         self.folder(prefix)
+        for pattern in self.plan.get("prefix", ()):
+            for path in self.glob(posixpath.join(prefix, pattern)):
+                self.take(path)
         for path in self.glob(prefix + "/conda-meta"):
             self.folder(path)
         for library in ("lib", "lib64"):
@@ -237,6 +240,15 @@ class Collector:
         listing = self.kept[key][2]
         return isinstance(listing, list) and any(entry[0] == name for entry in listing)
 
+    def pci_bridges(self):
+        """The configuration of each bridge above a device; bridges are the folders above it in /sys/devices."""
+        for name, _ in self.folder("/sys/bus/pci/devices"):
+            real = self.ask("realpath", "/sys/bus/pci/devices/" + name)
+            folder = posixpath.dirname(real) if isinstance(real, str) else ""
+            while posixpath.basename(folder).count(":") == 2:
+                self.ask("pci_config", folder + "/config")
+                folder = posixpath.dirname(folder)
+
     def run(self, pythons):
         """Everything, in order."""
         self.environment = self.ask("environ", None, self.plan["environment"])
@@ -254,8 +266,25 @@ class Collector:
         for executable in pythons:
             self.python(executable)
         self.closure()
+        for path in self.plan.get("spaces", ()):
+            self.ask("space", path)
+        for pattern in self.plan.get("nodes", ()):
+            for path in self.glob(pattern):
+                self.ask("opens", path, False)
+        if self.plan.get("limits"):
+            self.ask("limits")
+        if self.plan.get("pci_bridges"):
+            self.pci_bridges()
+        for patterns in self.plan.get("kernel_logs", ()):
+            self.ask("kernel_log", patterns)
+        for prefixes in self.plan.get("environ_names", ()):
+            self.ask("environ_names", None, prefixes)
+        for names in self.plan.get("processes", ()):
+            self.ask("processes", names)
+        hung = set()  # a tool that did not end once will not end the next time either
         for argv in self.plan["commands"]:
-            self.ask("run", argv, 10)
+            if argv[0] not in hung and (self.ask("run", argv, 10) or {}).get("timed_out"):
+                hung.add(argv[0])
 
 
 def candidates(environment):

@@ -30,6 +30,61 @@ KEYS = {
     "meminfo": (":", ("memtotal",)),
     "cpuinfo": (":", ("processor", "vendor_id", "model name", "flags", "features", "cpu implementer", "cpu part")),
 }
+# Of the kernel's command line, the options of the IOMMU, of PCI, of huge pages and of which modules are kept out.
+KERNEL_OPTION = re.compile(
+    r"(?:iommu|intel_iommu|amd_iommu|pci|pcie_acs_override|(?:default_)?hugepagesz|hugepages|transparent_hugepage"
+    r"|iommu\.\w+|nouveau\.modeset|(?:rd\.driver|module|modprobe)[._]?blacklist|nomodeset)(?:=.*)?"
+)
+# Lines of a nccl.conf that hold addresses of other machines or names of this one.
+NCCL_PRIVATE = ("NCCL_COMM_ID", "NCCL_HOSTID", "NCCL_RAS_ADDR", "NCCL_IB_ADDR_RANGE", "NCCL_SOCKET_MAGIC")
+# Programs of an environment: of their text, only who runs them is asked.
+PROGRAMS = ("pip", "pip3", "torchrun", "accelerate", "vllm", "ipython", "jupyter", "f2py")
+# Of a specification of devices for containers, the kind of device and what is mounted.
+DEVICE_MOUNT = r"\b(kind|hostPath)[\"']?\s{0,4}:\s{0,4}[\"']?([^\s\"',]{1,400})"
+# Of what commands print: numbers of single devices, and what runs on them. Kernel messages name processes as well.
+DEVICE_ELEMENT = r"(<(\w{0,40}?(?:serial|serial_number|process_name|guid|pdi))>)[^<\n]{1,400}(?=</\2>)"
+DEVICE_LABEL = (
+    r"(?i)((?:\bserial(?:[ _](?:number|num|no))?|_serial|\bGUID|\bPDI|\bSN|ipaddr|netmask|gateway|mac[ _]addr(?:ess)?)"
+    r"[\"']?[ \t]{0,60}[:=][ \t]{0,60})(?:\"[^\"\n]{0,200}\"|[^\s\"|][^\n|,}]{0,200}(?<! ))"
+)
+# Of `nvidia-smi -q`, the program of a process; of every tool's table, the column with the programs.
+PROCESS_NAME = r"(?m)^([ \t]{4,40}Name[ \t]{1,60}: )[^\n]{1,1000}"
+PROCESS_COLUMN = r"(?i)(?:process name|command line|\bcommand\b)[ \t]*"
+MESSAGE_PROCESS = r"\b(pid=)[\w'<>]{1,20}(, name=)[^,\n]{0,40}|( the client) '[^'\n]{0,80}'( \(pid )\d{1,10}"
+
+
+def output(text: str) -> str:
+    """What is kept of the output of a command. Labels keep something, so that it still shows that there was a value."""
+    text = re.sub(DEVICE_ELEMENT, r"\1left_out", text)
+    text = re.sub(DEVICE_LABEL, lambda m: m.group(1) + ('"left_out"' if '"' in m.group() else "left_out"), text)
+    if "pid=" in text or "the client" in text:
+        text = message(text)
+    if "rocess" not in text:
+        return text
+    return without_programs(re.sub(PROCESS_NAME, r"\1left_out", text))
+
+
+def without_programs(text: str) -> str:
+    """A table of processes without what they run: below its head, the column of names (`Process name`, `Command Line`)."""
+    lines = text.split("\n")
+    column = None
+    for number, line in enumerate(lines):
+        head = re.search(PROCESS_COLUMN, line) if re.search(r"(?i)\bPID\b|process id", line) else None
+        if head is not None:
+            column = head.span()
+        elif column is not None and re.search(r"\d", line[: column[0]]):
+            name = line[column[0] : column[1]]
+            lines[number] = line[: column[0]] + "left_out".ljust(len(name))[: len(name)] + line[column[1] :]
+    return "\n".join(lines)
+
+
+def message(text: str) -> str:
+    """What is kept of a message of the kernel."""
+    return re.sub(
+        MESSAGE_PROCESS,
+        lambda m: "%s0%sleft_out" % m.group(1, 2) if m.group(1) else "%s 'left_out'%s0" % m.group(3, 4),
+        text,
+    )
 
 
 def essence(path: str, text: str) -> str:
@@ -51,6 +106,26 @@ def _essence(path: str, text: str) -> str:
         return lines_of(text, code_line)
     if name.startswith("__editable__") and name.endswith(".py"):
         return lines_of(text, lambda line: line if re.match(FINDER_LINE, line) else None)
+    if path == "/proc/cmdline":
+        return " ".join(word for word in text.split() if KERNEL_OPTION.fullmatch(word)) + "\n"
+    if path.startswith("/proc/") and name == "comm":
+        return "left_out\n"  # that it is there tells whether processes show; their names are nobody's business
+    if path == "/proc/self/status":
+        return lines_of(text, lambda line: line if line.startswith(("Uid:", "CapEff:")) else None)
+    if name == "daemon.json":
+        return container_settings(text)
+    if name == "activate":
+        return lines_of(text, lambda line: line if re.match(r"(?:export )?VIRTUAL_ENV=", line) else None)
+    if name in PROGRAMS and "/bin/" in path and text.startswith("#!"):
+        return lines_of(text, lambda line: line if line.startswith(("#!", "'''exec' ")) else None)
+    if path.endswith("-container-runtime/config.toml"):
+        return lines_of(text, lambda line: line if re.match(r"\s{0,8}(?:mode|no-cgroups)\s{0,8}=", line) else None)
+    if "/cdi/" in path:
+        return "".join("%s: %s\n" % found for found in re.findall(DEVICE_MOUNT, text))
+    if "/modprobe.d/" in path:
+        return lines_of(text, lambda line: None if line.lstrip().startswith("#") else line)
+    if name.endswith("nccl.conf"):
+        return lines_of(text, nccl_line)
     if path.startswith("/proc/") and name == "cmdline":
         return options(text)
     if path.startswith("/proc/") and name == "maps":
@@ -62,6 +137,26 @@ def lines_of(text: str, keep: Callable[[str], Optional[str]]) -> str:
     """The lines as `keep` gives them, without those that it gives None for."""
     kept = [keep(line) for line in text.splitlines()]
     return "".join(line + "\n" for line in kept if line is not None)
+
+
+def nccl_line(line: str) -> Optional[str]:
+    """A line of NCCL's settings; None where it is none, or tells an address."""
+    return line if line.startswith("NCCL_") and line.partition("=")[0] not in NCCL_PRIVATE else None
+
+
+def container_settings(text: str) -> str:
+    """Of Docker's settings, which runtimes it has and how it starts them: not its mirrors, proxies and addresses. What is no
+    valid JSON stays none."""
+    import json  # only machines with Docker's settings need it
+
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return "{left_out" if text.strip() else text
+    if not isinstance(found, dict):
+        return "{left_out"
+    kept = ("runtimes", "default-runtime", "exec-opts", "features")
+    return json.dumps({key: found[key] for key in kept if key in found}, sort_keys=True)
 
 
 def start_up_line(line: str) -> str:

@@ -131,16 +131,23 @@ def longer(new: Any, old: Any) -> bool:
 def replayed_machine(snapshot: dict[str, Any], *, where: str, environment_names: Iterable[str] = ()) -> Machine:
     """The machine that a snapshot was taken of. Raises InputError where the document is damaged."""
     observations = snapshot.get("observations")
-    known = {str(c) for c in Capability}
+    known = [str(c) for c in Capability]  # a list: what is looked up in it may be of any type
     machine = snapshot.get("machine")
     if not isinstance(observations, list) or not isinstance(machine, dict):
         raise InputError(
             f"{where}: damaged snapshot: no observations", help="Take it again: `infra-doctor snapshot FILE`."
         )
+    from infra_doctor.machine.shapes import wrong, wrong_request  # msgspec, which only a replay needs
+
+    if reason := wrong_request(snapshot.get("request")):
+        raise InputError(f"{where}: damaged snapshot: request: {reason}")
     for number, item in enumerate(observations):
         if not (isinstance(item, list) and len(item) == 3 and isinstance(item[0], str) and isinstance(item[1], list)):
             raise InputError(f"{where}: damaged snapshot: observation {number} is not [name, arguments, result]")
-    capabilities = {Capability(c) for c in machine.get("capabilities") or () if c in known}
+        if reason := wrong(*item):
+            raise InputError(f"{where}: damaged snapshot: observation {number} ({item[0][:20]}): {reason}")
+    named = machine.get("capabilities")
+    capabilities = {Capability(c) for c in named if c in known} if isinstance(named, list) else set()
     return Machine(
         Replay(observations), form=MachineForm.REPLAYED, capabilities=capabilities, environment_names=environment_names
     )

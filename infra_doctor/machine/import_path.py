@@ -7,11 +7,11 @@ a note. docs/python-environments.md tells the algorithm."""
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from infra_doctor.machine.essence import HARMLESS_BEGINNINGS, HARMLESS_LINES, SETUPTOOLS_FINDER
 from infra_doctor.machine.interpreter import Interpreter
 from infra_doctor.machine.machine import Machine
+from infra_doctor.model.record import record
 
 PTH_CAP_BYTES = 256 << 10
 FINDER_CAP_BYTES = 4 << 20
@@ -19,7 +19,7 @@ FINDER_CAP_BYTES = 4 << 20
 _DISTRIBUTION_ENDINGS = (".dist-info", ".egg-info", ".egg-link")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Flags:
     """Options of a command line that change sys.path: -I is all but -S."""
 
@@ -28,7 +28,7 @@ class Flags:
     no_site: bool = False  # -S
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ImportPath:
     """`entries` is sys.path without the script's own directory; `site_dirs` are those that hold distributions."""
 

@@ -6,11 +6,11 @@ docs/python-environments.md tells the algorithm."""
 import posixpath
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from infra_doctor.errors import TargetError
 from infra_doctor.machine.machine import Machine
 from infra_doctor.model.evidence import Evidence, EvidenceKind
+from infra_doctor.model.record import record
 
 CONFIG_CAP_BYTES = 64 << 10
 LINK_CAP = 40
@@ -20,7 +20,7 @@ _NAME = re.compile(r"(python|pypy)(\d+\.\d+|\d+)?(t?)d?(?:-\w+)?")
 _LIBRARY = r"lib(?:python|pypy)(\d+\.\d+)(t?)d?(?:-c)?\.so"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Interpreter:
     """One Python executable. `prefix` is its sys.prefix, `base_prefix` and `base_exec_prefix` hold the standard library.
     `config` is pyvenv.cfg, empty where there is none (`config_path` None)."""
@@ -243,8 +243,8 @@ def _full_version(machine: Machine, base: str, name: str, version: str, config: 
     """X.Y.Z where a file tells it: conda's records, patchlevel.h, the folder's name (uv, pyenv), pyvenv.cfg. The last is
     as old as the environment: its base may have been updated since."""
     candidates = []
-    for record in machine.names(posixpath.join(base, "conda-meta")):
-        parts = record.removesuffix(".json").rsplit("-", 2)
+    for installed in machine.names(posixpath.join(base, "conda-meta")):
+        parts = installed.removesuffix(".json").rsplit("-", 2)
         if len(parts) == 3 and parts[0] == "python":
             candidates.append(parts[1])
     header = machine.read_text(posixpath.join(base, "include", name, "patchlevel.h"), max_bytes=16384, quiet=True) or ""

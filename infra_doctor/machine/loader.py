@@ -13,11 +13,12 @@ from typing import Literal
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.search_path import Place, SearchPath, expand_tokens
 from infra_doctor.machine.types import Elf, MachineForm
+from infra_doctor.model.record import record
 
 _GLIBC_LOADERS = ("ld-linux", "ld64.so.", "ld.so.1", "ld-2.")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class LoadedObject:
     """One object of the simulated process. `requested` is what was asked for (a soname or a path), `via` why this copy
     was taken, `by` the path of the object that asked."""
@@ -30,7 +31,7 @@ class LoadedObject:
     by: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Resolution:
     """The answer for one `load`: what was newly loaded (breadth first, the object itself first) and what is missing.
     `missing` holds (soname, path of the object that needs it, directories searched), `broken` (path, path of the object
@@ -44,7 +45,7 @@ class Resolution:
     broken: tuple[tuple[str, str, str], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class _Node:
     """A loaded object with what the search of others needs of it."""
 
@@ -55,7 +56,7 @@ class _Node:
     runpath: tuple[Place, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class _Refused:
     """A file that is there and is not taken. `fatal` ends the search; else the loader looks on."""
 

@@ -19,10 +19,13 @@ from infra_doctor.machine.types import (
     ContestedFile,
     Distribution,
     Elf,
+    KernelLog,
     MachineForm,
     NotVisible,
+    PciConfig,
     Problem,
     RecordScan,
+    Space,
     Stat,
 )
 from infra_doctor.model.evidence import Evidence, EvidenceKind
@@ -265,10 +268,67 @@ class Machine:
         """The allowed environment variables of a process (None: our own)."""
         return self._value("environment", self.ask("environ", pid, self._environment_names), True) or {}
 
+    def environ_names(self, *prefixes: str, pid: int | None = None) -> tuple[str, ...]:
+        """The names of all environment variables that begin so, of a process (None: our own). Names only: what is not on
+        the list of allowed variables keeps its value to itself."""
+        if Capability.ENVIRONMENT not in self.capabilities:
+            return ()
+        return tuple(self._value("environment", self.ask("environ_names", pid, tuple(prefixes)), True) or ())
+
+    def processes(self, *names: str) -> tuple[tuple[int, str], ...]:
+        """(pid, name) of the running processes of these names; no others are looked at. A container sees its own only."""
+        self.need(Capability.PROCESSES)
+        found = self._value("/proc", self.ask("processes", tuple(names)), True)
+        return tuple((int(pid), str(name)) for pid, name in found or ())
+
     def system(self) -> dict[str, Any]:
         """sysname, release, machine, libc, page_size, cpus; needs kernel state."""
         self.need(Capability.KERNEL_STATE)
         return self._value("uname", self.ask("system"), True) or {}
+
+    def space(self, path: str) -> Space | None:
+        """Size and free bytes of the file system at a path; None where there is none or the form cannot tell."""
+        self.need(Capability.KERNEL_STATE)
+        found = self._value(path, self.ask("space", path), True)
+        if found is None:
+            return None
+        return Space(
+            total_bytes=found["total_bytes"], free_bytes=found["free_bytes"], read_only=bool(found.get("read_only"))
+        )
+
+    def pci_config(self, path: str) -> PciConfig | None:
+        """What the configuration space at a path (`…/config` of /sys) tells; None where there is none."""
+        found = self._value(path, self.ask("pci_config", path), True)
+        if found is None:
+            return None
+        whole = found["bytes"] >= 4096
+        return PciConfig(whole=whole, port_type=found["port_type"], acs_control=found["acs_control"])
+
+    def limits(self) -> Mapping[str, tuple[int | None, int | None]]:
+        """Resource limits of the shell looked at: memlock, nofile, nproc, stack, as, core -> (soft, hard), None being
+        unlimited. Empty where the form cannot tell (under another root they would be the doctor's own)."""
+        self.need(Capability.KERNEL_STATE)
+        found = self._value("limits", self.ask("limits"), True) or {}
+        return {name: (pair[0], pair[1]) for name, pair in found.items()}
+
+    def open_error(self, path: str, *, write: bool = False) -> str | None:
+        """ "" where a device node opens for this user, the errno's name where it does not ("EACCES", "EPERM", "ENXIO"),
+        None where there is no such node or the form cannot tell."""
+        self.need(Capability.KERNEL_STATE)
+        found = self._value(path, self.ask("opens", path, write), True)
+        return None if found is None else str(found)
+
+    def kernel_log(self, *patterns: str) -> KernelLog:
+        """The messages of the running kernel that match one of these regular expressions (Python 3.7 syntax)."""
+        self.need(Capability.KERNEL_STATE)
+        found = self.ask("kernel_log", tuple(patterns))
+        if not isinstance(found, dict) or "error" in found:
+            reason = "there is no kernel log here" if found is None else str(found["error"])
+            return KernelLog(error=reason)
+        return KernelLog(
+            lines=tuple((float(s), str(t)) for s, t in found["lines"]), source=str(found["source"]),
+            truncated=bool(found.get("truncated")),
+        )  # fmt: skip
 
     def run(self, *argv: str, timeout_s: float = 5.0) -> CommandResult:
         """A command of the machine, at most `timeout_s`. A command that is not there has `rc` None and `error` set."""

@@ -1,7 +1,6 @@
 """What a Python environment holds, told from files alone: its distributions, and who owns which file."""
 
 import posixpath
-from dataclasses import dataclass
 from functools import cached_property
 
 from infra_doctor.machine.import_path import read_finder
@@ -9,9 +8,10 @@ from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.target import find_target as find_target
 from infra_doctor.machine.types import Distribution, RecordScan
 from infra_doctor.model.component import Target
+from infra_doctor.model.record import record
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class PythonEnvironment:
     """What a target holds. `distributions` are those that import would see (first on sys.path wins), by name;
     `shadowed` those hidden by an earlier entry. `editable_modules` are (module, path of its source) pairs that a

@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any, Dict, Iterable, List, Optional, Tuple, TypeVar
 
-from .essence import essence
+from .essence import essence, message, output
 
 T = TypeVar("T")
 
@@ -38,6 +38,10 @@ _CREDENTIALS = re.compile(r"(://)[^/\s@]{1,256}@")
 _SECRET = re.compile(
     r"(?i)((?:token|secret|passw(?:or)?d|api[_-]?key|access[_-]?key|credential)s?(?-i:(?![a-z]))[\w.-]{0,40}"
     r"['\")\]]{0,3}\s{0,3}[=:]\s{0,3}['\"]?)[^\s,;'\"]+"
+)
+# As an option of a command: `--token abc`, `--hf-api-key abc`.
+_SECRET_OPTION = re.compile(
+    r"(?i)((?<!\S)--?[\w-]{0,40}(?:token|secret|passw(?:or)?d|api[_-]?key|access[_-]?key|credentials?) {1,3})[^\s-]\S{0,400}"
 )
 _TOKEN = re.compile(
     r"\b(?:gh[pousr]_|github_pat_|hf_|sk-|xox[abprs]-|glpat-|nvapi-|npm_|pypi-|AKIA|ASIA|AIza)[A-Za-z0-9_-]{6,}"
@@ -70,6 +74,11 @@ class Redactor:
                 self._home = home.rstrip("/")
             elif match.group(2) not in _GENERIC:
                 self._users[match.group(2)] = "user1"
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is redacted."""
+        return self._enabled
 
     def text(self, text: str) -> str:
         """The string as it may leave."""
@@ -106,6 +115,8 @@ class Redactor:
             text = _EMAIL.sub("***", _CREDENTIALS.sub(r"\1***@", text))
         if "=" in text or ":" in text:
             text = _SECRET.sub(r"\1***", text)
+        if " -" in text or text.startswith("-"):
+            text = _SECRET_OPTION.sub(r"\1***", text)
         return text.replace("\0", "/home/user1") if self._home else text
 
     def observations(self, asked: Iterable[Tuple[str, List[Any], Any]]) -> List[List[Any]]:
@@ -185,6 +196,10 @@ def _essence(name: str, arguments: List[Any], result: Any) -> Any:
         text = base64.b64decode(result["base64"]).decode("utf-8", "replace") if "base64" in result else result["text"]
         kept = {key: value for key, value in result.items() if key != "base64"}
         return dict(kept, text=essence(arguments[0], text))
+    if name == "run" and isinstance(result, dict):
+        return {key: output(value) if isinstance(value, str) else value for key, value in result.items()}
+    if name == "kernel_log" and isinstance(result, dict) and "lines" in result:
+        return dict(result, lines=[[seconds, message(text)] for seconds, text in result["lines"]])
     if name == "environ" and isinstance(result, dict):
         return {key: "***" if _ADDRESS.fullmatch(value) else value for key, value in result.items()}
     return result

@@ -6,10 +6,10 @@ sysdeps/x86/cpu-features.c; ld.so(8); x86-64 psABI for the CPU levels."""
 
 import posixpath
 import re
-from dataclasses import dataclass
 
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.types import CacheEntry, Elf
+from infra_doctor.model.record import record
 
 _X86_64 = 62
 _PLATFORMS = {
@@ -29,7 +29,7 @@ _XEON_PHI = ("avx512cd", "avx512er", "avx512pf")
 _CPUINFO_BYTES = 8192  # the first processor; the whole is 300 KiB on a large machine, and slow to make
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Place:
     """One directory of a search list, absolute, as the loader spells it, and how to say where it comes from."""
 
@@ -37,7 +37,7 @@ class Place:
     via: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Variant:
     """A directory or its sub-directory for this CPU. `names` is None where the directory cannot be listed."""
 

@@ -1,7 +1,8 @@
 """What a machine answers: typed observations, and what each form of machine can do."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from infra_doctor.model.record import record
 
 
 class Capability(StrEnum):
@@ -28,7 +29,7 @@ class NotVisible(Exception):  # noqa: N818
     """Raised by a probe for what this machine form, or this machine, cannot show: the probe is skipped with the reason."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Stat:
     """`type` is file, dir, link, char, block, fifo or socket. `file_id` is equal for two names of one file (device:inode)."""
 
@@ -40,7 +41,7 @@ class Stat:
     rdev: tuple[int, int] | None = None  # major, minor of a device node
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Elf:
     """The dynamic section of one ELF file. `path` is the real path that was read."""
 
@@ -59,7 +60,7 @@ class Elf:
     version_defs: tuple[str, ...] = ()  # versions this library defines, e.g. GLIBC_2.36
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CommandResult:
     """A command that ran, or did not: `rc` is None where it could not start or was ended at its deadline."""
 
@@ -71,7 +72,7 @@ class CommandResult:
     error: str = ""  # why it could not start
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ChildResult:
     """What a child process that calls a vendor library answered. `data` is its JSON document, None where there is none;
     `error` then says why ("ended after 10 s", "signal 11", …)."""
@@ -82,7 +83,7 @@ class ChildResult:
     timed_out: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CacheEntry:
     """One line of ld.so.cache that fits this machine's own word size and architecture."""
 
@@ -91,7 +92,7 @@ class CacheEntry:
     hwcap: str | None = None  # the glibc-hwcaps sub-directory it comes from, "" or None for the base
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Distribution:
     """One installed Python distribution, read from its .dist-info or .egg-info folder."""
 
@@ -116,7 +117,7 @@ class Distribution:
         return out
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Claim:
     """One distribution's claim on a file: RECORD's digest ("sha256=…", "" where RECORD has none)."""
 
@@ -124,7 +125,7 @@ class Claim:
     digest: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ContestedFile:
     """A file that two or more distributions claim with different digests. `winners` are the .dist-info paths whose
     digest is that of the bytes on disk (empty: changed after installation); None where the file was not hashed."""
@@ -135,7 +136,7 @@ class ContestedFile:
     winners: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class RecordScan:
     """One pass over the RECORD files of the given site directories."""
 
@@ -148,9 +149,40 @@ class RecordScan:
     overlaps: tuple[tuple[tuple[str, ...], int, int], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Problem:
     """Something that is there and could not be read."""
 
     path: str
     reason: str
+
+
+@record
+class Space:
+    """A file system's size, and what is free to users other than root."""
+
+    total_bytes: int
+    free_bytes: int
+    read_only: bool = False
+
+
+@record
+class PciConfig:
+    """What a PCI function's configuration space tells: `port_type` of a PCI Express port (4 root, 5 switch upstream, 6
+    switch downstream), `acs_control` its ACS control register; None where there is none. `whole` is False where it could be
+    read in part only, as by all users but root."""
+
+    whole: bool
+    port_type: int | None = None
+    acs_control: int | None = None
+
+
+@record
+class KernelLog:
+    """The asked-for messages of the running kernel, oldest first: (seconds since boot, text). `error` says why the log
+    could not be read; then there are none, which says nothing of the kernel."""
+
+    lines: tuple[tuple[float, str], ...] = ()
+    source: str = ""
+    error: str = ""
+    truncated: bool = False

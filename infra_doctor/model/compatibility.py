@@ -1,7 +1,8 @@
 """What rules and tables say of a pair of components."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from infra_doctor.model.record import record
 
 
 class Verdict(StrEnum):
@@ -12,7 +13,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Compatibility:
     """One cell of the compatibility matrix. `left` and `right` are component or target keys; `rule` names the rule,
     `source` where it is published, `detail` says it in a sentence with both versions.

@@ -1,10 +1,11 @@
 """Components, targets and facts: what probes return."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 from infra_doctor.model.evidence import Evidence
+from infra_doctor.model.record import record
 
 AttributeValue = str | int | float | bool | None
 
@@ -12,7 +13,7 @@ AttributeValue = str | int | float | bool | None
 DEVICE_KINDS = frozenset({"gpu", "npu", "accelerator"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class LoadedBy:
     """Who loads this copy of a library: `consumer` is a component key, `via` the loader's reason
     ("RUNPATH $ORIGIN/../../nvidia/cudnn/lib of libtorch_cuda.so"), `order` the import order it holds for
@@ -23,7 +24,7 @@ class LoadedBy:
     order: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Component:
     """A versioned part of the stack: driver, device, toolkit, one copy of a library, wheel, firmware.
 
@@ -43,7 +44,7 @@ class Component:
     evidence: tuple[Evidence, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Target:
     """A Python environment that is judged. Paths are the machine's. `key` is `target:` and the prefix."""
 
@@ -75,7 +76,7 @@ def fact(name: str, version: int) -> Callable[[type[T]], type[T]]:
     return mark
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Unseen:
     """Something that is there and could not be looked at. Becomes an `error` finding with this subject."""
 

@@ -1,7 +1,8 @@
 """Where something was observed, and what was seen there."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from infra_doctor.model.record import record
 
 
 class EvidenceKind(StrEnum):
@@ -19,7 +20,7 @@ class EvidenceKind(StrEnum):
     DERIVED = "derived"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Evidence:
     """One observation: `source` is a path, a command line, an API call or a table row; `text` is what was seen there."""
 

@@ -1,10 +1,10 @@
 """Findings and diagnoses: what checks say."""
 
 import hashlib
-from dataclasses import dataclass
 from enum import StrEnum
 
 from infra_doctor.model.evidence import Evidence
+from infra_doctor.model.record import record
 
 
 class Status(StrEnum):
@@ -47,7 +47,7 @@ STATUS_RANK = {
 SEVERITY_RANK = {Severity.CRITICAL: 0, Severity.HIGH: 1, Severity.MEDIUM: 2, Severity.LOW: 3}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Command:
     """A safe step that a user may run as it stands. Destructive steps stay prose."""
 
@@ -55,7 +55,7 @@ class Command:
     needs_root: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Remediation:
     """The smallest change that repairs the finding."""
 
@@ -64,7 +64,7 @@ class Remediation:
     docs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Waiver:
     """Why a finding does not count, and until when (ISO date)."""
 
@@ -72,7 +72,7 @@ class Waiver:
     until: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Finding:
     """What one check says of one subject. `subject` holds component, target or probe keys."""
 
@@ -89,7 +89,7 @@ class Finding:
     waived: Waiver | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Diagnosis:
     """A root cause and the findings that follow from it, by fingerprint."""
 

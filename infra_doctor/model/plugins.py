@@ -1,7 +1,7 @@
 """The plug-in kinds: what a probe, a check, a compatibility rule and a report format are."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -9,6 +9,7 @@ from infra_doctor.model.compatibility import Compatibility, Verdict
 from infra_doctor.model.component import Component, Target
 from infra_doctor.model.evidence import Evidence
 from infra_doctor.model.finding import Command, Confidence, Finding, Remediation, Severity, Status
+from infra_doctor.model.record import record
 from infra_doctor.model.report import Measurement, ProbeOutcome, Report
 
 if TYPE_CHECKING:
@@ -61,14 +62,18 @@ class ProbeContext(FactStore):
         self.machine = machine
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Probe:
     """Collects facts about one subject; never judges. `run` gives facts (dataclasses marked by `fact`), components and
     `Unseen`s; it may raise NotVisible. `needs` are machine capabilities (values of Capability). `environment` names the
     variables that it reads. `collect` says what it reads, for the collector on machines without us: glob patterns of paths
     (a folder is listed, a library's ELF facts are taken, a file is read) that may begin with `$VARIABLE/`, "site:" and a
-    pattern below each directory of Python distributions, "which:" and the name of a program, "run:" and a command.
-    `devices` says that it looks at accelerator devices: where it fails, the exit code is 3."""
+    pattern below each directory of Python distributions, "prefix:" and one below the environment's own folder, "which:"
+    and the name of a program, "run:" and a command, "space:"
+    and a path, "opens:" and a device node, "limits", "kernel-log:" and a regular expression, "environ-names:" and the start of
+    names, "process:" and the name of one, "pci-bridges" (the configuration of each bridge above a device).
+    `devices` says that it looks at accelerator devices: where it fails, the exit code is 3. `explained_by` names the findings
+    of whose failing it is a consequence that those devices give no answer."""
 
     id: str
     version: int
@@ -79,6 +84,7 @@ class Probe:
     environment: tuple[str, ...] = ()
     collect: tuple[str, ...] = ()
     devices: bool = False
+    explained_by: tuple[str, ...] = ()
     timeout_s: float = 20.0
 
 
@@ -104,11 +110,23 @@ class CheckContext(FactStore):
         return tuple(c for c in self.compatibility if c.rule in rules and (verdict is None or c.verdict is verdict))
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
+class LogSignature:
+    """What a failure writes into logs. `pattern` is a regular expression, searched case-sensitively within one message
+    (wrapped lines joined, ANSI codes and rank prefixes taken off); it must hold a literal of four characters or more and no
+    unbounded repetition of `.`. `strength`: 3 names the cause itself, 2 is typical of it, 1 is a symptom that other causes
+    have too. `source` is where such a log was published."""
+
+    pattern: str
+    source: str
+    strength: int = 2
+
+
+@record
 class Check:
     """Everything about one finding id. `run` is pure: context -> findings; one finding at least (a `skip` with the reason
     where the check does not apply). `explanation` is Markdown for `explain`; `sources` are public; `log_signatures` are
-    regular expressions found in logs of this failure; `explained_by` are ids that, when failing, are the cause of this;
+    what logs of this failure hold; `explained_by` are ids that, when failing, are the cause of this;
     `follows` (this finding, the possible cause) says whether it really is, where the id alone does not tell."""
 
     id: str
@@ -118,7 +136,7 @@ class Check:
     sources: tuple[str, ...]
     run: Callable[["CheckContext"], Iterable[Finding]]
     severity: Severity = Severity.MEDIUM
-    log_signatures: tuple[str, ...] = ()
+    log_signatures: tuple[LogSignature, ...] = ()
     explained_by: tuple[str, ...] = ()
     follows: Callable[[Finding, Finding], bool] | None = None
     tags: tuple[str, ...] = ()
@@ -145,7 +163,7 @@ class Check:
         return self.finding(Status.SKIP, reason, severity=Severity.LOW)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class CompatibilityRule:
     """Judges the pairs of components that it knows: pure, like a check."""
 
@@ -162,10 +180,11 @@ class Render(Protocol):
     def __call__(self, report: Report, options: dict[str, Any]) -> str: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ReportFormat:
     """One output format. `name` is its flag on `check` (`--json`, `--html FILE`): with `takes_file` the flag needs a path,
-    else it goes to standard output. `add_arguments` registers the format's own further flags."""
+    else it goes to standard output. `add_arguments` registers the format's own further flags. `documents` are its renderers
+    of other documents than reports, by their kind ("plan", "diff")."""
 
     name: str
     help: str
@@ -173,3 +192,4 @@ class ReportFormat:
     takes_file: bool = False
     suffix: str = ""
     add_arguments: Callable[["argparse._ArgumentGroup"], None] | None = field(default=None)
+    documents: dict[str, Callable[[Any, dict[str, Any]], str]] = field(default_factory=dict)

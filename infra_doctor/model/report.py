@@ -1,16 +1,17 @@
 """The report: everything of one run as one document. Front ends render it; none computes."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from infra_doctor.model.compatibility import Compatibility
 from infra_doctor.model.component import Component, Target
 from infra_doctor.model.finding import Diagnosis, Finding, Status
+from infra_doctor.model.record import record
 
 SCHEMA_VERSION = "1.0"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Tool:
     """Who wrote the document."""
 
@@ -18,7 +19,7 @@ class Tool:
     version: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class MachineInfo:
     """The machine looked at. `name` is an alias unless the user asked to identify it."""
 
@@ -28,7 +29,7 @@ class MachineInfo:
     identified: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ProbeOutcome:
     """How one probe ended: `pass` (collected), `skip` with the reason, or `error` with the reason."""
 
@@ -39,7 +40,7 @@ class ProbeOutcome:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Measurement:
     """One benchmark result. `value` is in `unit` (SI base units: "B/s", "FLOP/s", "s")."""
 
@@ -58,7 +59,7 @@ class Measurement:
     verified: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Report:
     """The document. All tuples are in a total order; `summary` counts findings by status, with 0 for those absent."""
 

@@ -3,15 +3,18 @@
 Only generic kinds and attributes are known here; what else there is appears under its own kind's name."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from infra_doctor.model.component import DEVICE_KINDS, Component, Target
+from infra_doctor.model.record import record
 from infra_doctor.model.report import Report
 from infra_doctor.model.view import LAST_KINDS, by_kind, in_target, is_library
 from infra_doctor.model.wording import size
 
+# What a line can hold: words beside a driver's version, their length, and packages of an environment.
+DRIVER_WORDS, DRIVER_WORD_CAP, PACKAGES = 3, 24, 16
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@record
 class StackLine:
     """One line of the summary: `System`: `Ubuntu 24.04`, `kernel 6.18.44` …"""
 
@@ -39,7 +42,7 @@ def machine_stack(report: Report) -> tuple[StackLine, ...]:
         elif not is_library(group[0]) and kind not in LAST_KINDS:
             outside = [c for c in group if not c.target]
             if outside:
-                lines.append(StackLine(label=kind, values=tuple(_placed(c) for c in outside)))
+                lines.append(StackLine(label=kind, values=_installed(kind, outside)))
     return tuple(lines)
 
 
@@ -50,7 +53,9 @@ def target_stack(report: Report, target: Target) -> tuple[StackLine, ...]:
     inside = [c for c in report.components if in_target(c, target)]
     wheels = main_wheels(report, inside)
     if wheels:
-        lines.append(StackLine(label="Packages", values=tuple(_wheel(c) for c in wheels)))
+        more = [f"{len(wheels) - PACKAGES} more"] if len(wheels) > PACKAGES + 1 else []
+        shown = wheels[:PACKAGES] if more else wheels
+        lines.append(StackLine(label="Packages", values=(*(_wheel(c) for c in shown), *more)))
     consumers = {c.key for c in inside}
     libraries: dict[str, list[str]] = {}
     for component in report.components:
@@ -72,10 +77,12 @@ def target_stack(report: Report, target: Target) -> tuple[StackLine, ...]:
 
 
 def main_wheels(report: Report, inside: list[Component]) -> list[Component]:
-    """The wheels that use accelerators; those that only bring a library are left to the library's own line."""
+    """The wheels that use accelerators: frameworks, then what is judged against others, then the rest. Those that only
+    bring a library are left to the library's own line."""
     bringers = {(c.origin or "").removeprefix("wheel ").partition(" ")[0] for c in report.components if is_library(c)}
     wheels = [c for c in inside if c.kind == "wheel" and ("build" in c.attributes or c.name not in bringers)]
-    return sorted(wheels, key=lambda c: ("build" not in c.attributes, c.name))
+    judged = {key for row in report.compatibility for key in (row.left, row.right)}
+    return sorted(wheels, key=lambda c: ("build" not in c.attributes, c.key not in judged, c.name))
 
 
 def device_groups(devices: Iterable[Component]) -> tuple[str, ...]:
@@ -112,15 +119,35 @@ def _cpu(component: Component) -> str:
 
 
 def _driver(component: Component) -> str:
-    extra = [f"{k.replace('_', ' ')} {v}" for k, v in component.attributes.items() if isinstance(v, str) and v]
+    """What tells this driver from another of its version; lists of what it accepts stand with the component itself."""
+    extra = [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in component.attributes.items()
+        if isinstance(value, str) and value and value != component.version and len(value) <= DRIVER_WORD_CAP
+    ]
     words = f"{component.name} {component.version or 'version unknown'}"
-    return f"{words} ({', '.join(extra)})" if extra else words
+    return f"{words} ({', '.join(extra[:DRIVER_WORDS])})" if extra else words
 
 
-def _placed(component: Component) -> str:
+def _installed(kind: str, group: list[Component]) -> tuple[str, ...]:
+    """What is installed of one kind. Names that tell more than the kind stand first; the place is told where the name alone
+    would not tell which one is meant. What is there several times (ports, cards) is counted."""
+    names = [c.name for c in group]
+    by_name = len({name.casefold() for name in names} - {kind.casefold()}) > 0
+    if by_name and not any(c.location for c in group):
+        versions = [f"version {c.version or 'unknown'}" for c in group]
+        return tuple(f"{versions.count(v)} × {v}" for v in dict.fromkeys(versions))
+    words = []
+    for c in group:
+        head = f"{c.name} " if by_name else ""
+        place = f" in {c.location}" if c.location and (not by_name or names.count(c.name) > 1) else ""
+        words.append(f"{head}{c.version or 'version unknown'}{place}{_chosen(c)}")
+    return tuple(dict.fromkeys(words))
+
+
+def _chosen(component: Component) -> str:
     chosen = [name for name in ("default", "active") if component.attributes.get(name) is True]
-    words = f"{component.version or 'version unknown'}" + (f" in {component.location}" if component.location else "")
-    return f"{words} ({', '.join(chosen)})" if chosen else words
+    return f" ({', '.join(chosen)})" if chosen else ""
 
 
 def _wheel(component: Component) -> str:

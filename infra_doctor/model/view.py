@@ -4,11 +4,12 @@ consequences, why things were skipped, components by kind, the compatibility mat
 Components are told apart by the generic kinds only (operating system, driver, device, library, wheel ...)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from infra_doctor.model.compatibility import Compatibility, Verdict
 from infra_doctor.model.component import DEVICE_KINDS, Component, Target
-from infra_doctor.model.finding import Finding, Status
+from infra_doctor.model.finding import Finding, Severity, Status
+from infra_doctor.model.record import record
 from infra_doctor.model.report import Report
 from infra_doctor.model.wording import counted, joined
 
@@ -18,7 +19,7 @@ _FIRST_KINDS = ("os", "libc", "cpu", "memory", "driver", *sorted(DEVICE_KINDS), 
 LAST_KINDS = ("python", "wheel")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Headline:
     """The verdict: the worst status that counts, and a sentence."""
 
@@ -26,7 +27,7 @@ class Headline:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Cause:
     """A problem and what follows from it, directly or through others. `text` is the diagnosis in words."""
 
@@ -35,7 +36,7 @@ class Cause:
     follows: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Reason:
     """Ids of checks or probes that share a reason for not having run."""
 
@@ -43,7 +44,7 @@ class Reason:
     ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class MatrixRow:
     """One component's pairs, worst first. `cells` has the worst verdict per kind of what it is paired with."""
 
@@ -67,13 +68,18 @@ def headline(report: Report) -> Headline:
         return Headline(status=Status.FAIL, text=f"{text}; {blind}." if blind else f"{text}.")
     devices = any(c.kind in DEVICE_KINDS for c in report.components)
     unseen = "" if devices else " No accelerator device was found."
-    for status in (Status.ERROR, Status.WARN, Status.UNKNOWN):
+    # What only a hint could not judge (a release newer than its table) does not take the word from all that was judged.
+    hints = counts[Status.PASS] and all(
+        f.severity is Severity.LOW for f in report.findings if f.status is Status.UNKNOWN
+    )
+    for status in (Status.ERROR, Status.WARN, *(() if hints else (Status.UNKNOWN,))):
         if counts[status]:
             start = "Nothing wrong in what could be looked at" if blind else "No fault found"
             return Headline(status=status, text=f"{start}; {more}.{unseen}")
     if counts[Status.PASS]:
         return Headline(
-            status=Status.PASS, text=f"No fault found: {counted(counts[Status.PASS], 'check')} in order.{unseen}"
+            status=Status.PASS,
+            text=f"No fault found: {counted(counts[Status.PASS], 'check')} in order{f'; {open_}' if open_ else ''}.{unseen}",
         )
     if report.findings:
         return Headline(status=Status.SKIP, text=f"Nothing to judge: no check applies to this machine.{unseen}")
