@@ -5,12 +5,12 @@ where an uncertain fact loses its verdict: what rests on it is a hint, whatever 
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from infra_doctor.compat.table import Row
 from infra_doctor.compat.version import VersionKey, in_range, numbers, parse_version
 from infra_doctor.model.compatibility import Compatibility, Verdict
+from infra_doctor.model.record import record
 
 HINT = "hint: "
 
@@ -105,7 +105,7 @@ class How(StrEnum):
     ABSENT = "not in the table"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Match:
     """The row that speaks for a version, None where none does; `how` says why."""
 
@@ -195,7 +195,7 @@ def _ends(line: str) -> list[VersionKey]:
 # -- requirement strings ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Requirement:
     """One requirement line: PEP 503 name, range, and whether its marker holds on this kind of machine (None: a marker
     that is not judged here)."""

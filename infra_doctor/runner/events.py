@@ -1,35 +1,34 @@
-"""What a run tells while it goes on: one thread-safe queue; CLI progress, dashboard and log are listeners."""
+"""What a run tells while it goes on: CLI progress, dashboard and log are listeners."""
 
-import queue
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from infra_doctor.model.component import Component, Target
+from infra_doctor.model.record import record
 from infra_doctor.model.report import ProbeOutcome, Report
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class RunPlanned:
     """The probes that will run, as (id, title), in their order."""
 
     probes: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class TargetsFound:
     """The Python environments that are judged."""
 
     targets: tuple[Target, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ProbeStarted:
     """A probe has begun."""
 
     id: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ProbeFinished:
     """A probe has ended, with the components that it found."""
 
@@ -37,14 +36,14 @@ class ProbeFinished:
     components: tuple[Component, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ReportReady:
     """The run is over."""
 
     report: Report
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class RunFailed:
     """The run ended by an error."""
 
@@ -52,7 +51,6 @@ class RunFailed:
 
 
 Event = RunPlanned | TargetsFound | ProbeStarted | ProbeFinished | ReportReady | RunFailed
-EventQueue = queue.SimpleQueue[Event]
 Emit = Callable[[Event], None]
 
 

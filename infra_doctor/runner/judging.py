@@ -1,6 +1,6 @@
 """From facts to findings: the compatibility matrix, the checks, the diagnosis. Pure: nothing reaches the machine."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from infra_doctor.model.compatibility import Compatibility
@@ -68,11 +68,14 @@ def _raiser(text: str) -> Callable[[], Iterable[Any]]:
     return call
 
 
-def diagnose(findings: Iterable[Finding], checks: Iterable[Check]) -> tuple[Diagnosis, ...]:
+def diagnose(
+    findings: Iterable[Finding], checks: Iterable[Check], explained: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[Diagnosis, ...]:
     """Roots and what follows from each. A failing finding follows from another failing one when its check names that id
     in `explained_by`, both speak of the same target (or one of them of the whole machine), and the check's `follows`
-    does not deny it."""
-    bad = [f for f in findings if f.status in BAD and not f.waived]
+    does not deny it. `explained` names such ids for findings that no check gave, by fingerprint."""
+    told = explained or {}
+    bad = [f for f in findings if (f.status in BAD or f.fingerprint in told) and not f.waived]
     by_id = {c.id: c for c in checks}
     causes: dict[str, list[Finding]] = {}
     for finding in bad:
@@ -80,11 +83,10 @@ def diagnose(findings: Iterable[Finding], checks: Iterable[Check]) -> tuple[Diag
         causes[finding.fingerprint] = [
             c
             for c in bad
-            if check is not None
-            and c.id in check.explained_by
+            if c.id in (check.explained_by if check is not None else told.get(finding.fingerprint, ()))
             and c.fingerprint != finding.fingerprint
             and _same_place(finding, c)
-            and (check.follows is None or check.follows(finding, c))
+            and (_same_devices(finding, c) if check is None else check.follows is None or check.follows(finding, c))
         ]
     follows: dict[str, list[Finding]] = {}
     for finding in bad:
@@ -125,6 +127,13 @@ def _order(finding: Finding) -> tuple[int, str, str]:
 def _same_place(one: Finding, other: Finding) -> bool:
     ones, others = _targets(one), _targets(other)
     return not ones or not others or bool(ones & others)
+
+
+def _same_devices(finding: Finding, cause: Finding) -> bool:
+    """Whether the cause speaks of one of these devices, or of none of their kind."""
+    kinds = {key.partition(":")[0] for key in finding.subject}
+    named = {key for key in cause.subject if key.partition(":")[0] in kinds}
+    return not named or bool(named & set(finding.subject))
 
 
 def _targets(finding: Finding) -> set[str]:

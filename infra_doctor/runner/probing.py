@@ -12,11 +12,12 @@ from infra_doctor.machine.types import NotVisible, Problem
 from infra_doctor.model.component import Component, Target, Unseen
 from infra_doctor.model.finding import Status
 from infra_doctor.model.plugins import Probe, ProbeContext
+from infra_doctor.model.record import record
 from infra_doctor.model.report import ProbeOutcome
 from infra_doctor.runner.events import Emit, ProbeFinished, ProbeStarted
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ProbeResult:
     """How a probe ended and what it found. `trace` is the traceback of a fault, for `--debug`."""
 

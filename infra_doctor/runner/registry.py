@@ -6,22 +6,31 @@ import importlib
 import os
 import pkgutil
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from infra_doctor.errors import UsageError
 from infra_doctor.model.evidence import Evidence, EvidenceKind
 from infra_doctor.model.finding import Finding, Severity, Status
 from infra_doctor.model.plugins import Check, CompatibilityRule, Probe, ReportFormat
 
-# Entry-point group -> the tuple that each module of the package offers, and what it must hold.
-GROUPS: dict[str, tuple[str, type]] = {
-    "probes": ("PROBES", Probe),
-    "checks": ("CHECKS", Check),
-    "tables": ("RULES", CompatibilityRule),
-    "reports": ("FORMATS", ReportFormat),
+if TYPE_CHECKING:
+    from infra_doctor.model.planning import Choice
+
+# Entry-point group -> the tuple that each module of the package offers, and the name in `infra_doctor.plugin` of what it must hold.
+GROUPS: dict[str, tuple[str, str]] = {
+    "probes": ("PROBES", "Probe"),
+    "checks": ("CHECKS", "Check"),
+    "tables": ("RULES", "CompatibilityRule"),
+    "reports": ("FORMATS", "ReportFormat"),
+    "planning": ("CHOICES", "Choice"),
 }
+# What a check run loads.
+JUDGING = ("probes", "checks", "tables", "reports")
 OWN_DISTRIBUTION = "infra_doctor-"
 ENTRY_POINTS_CAP_BYTES = 1 << 20
+_ID_SEPARATORS = dict.fromkeys(map(ord, "/_. "), "-")
 
 
 @dataclass
@@ -32,8 +41,11 @@ class Registry:
     checks: list[Check] = field(default_factory=list)
     tables: list[CompatibilityRule] = field(default_factory=list)
     reports: list[ReportFormat] = field(default_factory=list)
+    planning: list["Choice"] = field(default_factory=list)
     failures: list[Finding] = field(default_factory=list)
     third_party: list[str] = field(default_factory=list)  # "distribution: package"
+    # What tables say of names that are no ids (an error number of a vendor): `explain` of their modules.
+    explainers: list[Callable[[str], str | None]] = field(default_factory=list)
 
 
 def entry_points(paths: list[str]) -> list[tuple[str, str, str]]:
@@ -67,7 +79,7 @@ def entry_points(paths: list[str]) -> list[tuple[str, str, str]]:
     return found
 
 
-def load(groups: tuple[str, ...] = tuple(GROUPS), *, third_party: bool = True) -> Registry:
+def load(groups: tuple[str, ...] = JUDGING, *, third_party: bool = True) -> Registry:
     """Import the plug-ins of these groups. What fails becomes a PLUGIN-FAILED finding; the others go on."""
     from infra_doctor.plugin import API_VERSION
 
@@ -97,8 +109,33 @@ def load(groups: tuple[str, ...] = tuple(GROUPS), *, third_party: bool = True) -
     return registry
 
 
+def id_key(text: str) -> str:
+    """What tells one id from another, however it is typed: `ecc-xid` and `ECC/XID` are the same."""
+    return text.strip().casefold().translate(_ID_SEPARATORS)
+
+
+def checks_named(checks: list[Check], wanted: Iterable[str]) -> list[Check]:
+    """The checks of these ids (all where none is wanted). Raises UsageError with the nearest id."""
+    known = {id_key(c.id): c for c in checks}
+    chosen = []
+    for name in wanted:
+        if id_key(name) not in known:
+            import difflib
+
+            near = ", ".join(known[n].id for n in difflib.get_close_matches(id_key(name), known, n=3, cutoff=0.4))
+            help_text = f"Nearest: {near}." if near else "`infra-doctor list checks` names them all."
+            raise UsageError(f"no such finding id: {name[:60]}", help=help_text)
+        chosen.append(known[id_key(name)].id)
+    return [c for c in checks if not chosen or c.id in chosen]
+
+
 def _take(registry: Registry, group: str, module: Any) -> None:
-    attribute, kind = GROUPS[group]
+    from infra_doctor import plugin as api
+
+    attribute, kind_name = GROUPS[group]
+    kind: type = getattr(api, kind_name)
+    if group == "tables" and callable(getattr(module, "explain", None)):
+        registry.explainers.append(module.explain)
     known: list[Any] = getattr(registry, group)
     for plugin in getattr(module, attribute, ()):
         if not isinstance(plugin, kind):

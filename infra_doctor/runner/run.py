@@ -19,6 +19,7 @@ from infra_doctor.model.component import Component, Target
 from infra_doctor.model.evidence import Evidence, EvidenceKind
 from infra_doctor.model.finding import Finding, Severity, Status, fingerprint, sort_key
 from infra_doctor.model.plugins import CheckContext, Probe
+from infra_doctor.model.record import record
 from infra_doctor.model.report import MachineInfo, Report, Tool
 from infra_doctor.runner import registry as registry_module
 from infra_doctor.runner.events import Emit, ReportReady, RunPlanned, TargetsFound, ignore
@@ -26,7 +27,7 @@ from infra_doctor.runner.judging import diagnose, judge_matrix, run_checks
 from infra_doctor.runner.probing import ProbeResult, run_probes
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class RunOptions:
     """What a run is asked for. At most one of `root`, `replay`; `python`, `pid`, `all_pythons` choose the targets."""
 
@@ -53,6 +54,7 @@ class Run:
     machine: Machine | None = None
     replayed_from: dict[str, Any] | None = None
     redactor: Redactor | None = None
+    context: CheckContext | None = None  # what was judged, as it was found: not redacted
     traces: list[str] = field(default_factory=list)
 
     def execute(self) -> Report:
@@ -65,12 +67,7 @@ class Run:
             raise UsageError(
                 "no plug-ins found", help="Install the project into this Python: `pip install -e .` in its folder."
             )
-        checks = [c for c in registry.checks if not self.options.only or c.id in self.options.only]
-        unknown = set(self.options.only) - {c.id for c in registry.checks}
-        if unknown:
-            raise UsageError(
-                f"no such finding id: {', '.join(sorted(unknown))}", help="`infra-doctor list` names them."
-            )
+        checks = registry_module.checks_named(registry.checks, self.options.only)
         self.emit(RunPlanned(probes=tuple((p.id, p.title) for p in registry.probes)))
         machine = self.machine = self._machine(registry)
         redactor = self.redactor = self._redactor(machine)
@@ -142,11 +139,17 @@ class Run:
             "today": self.now().date(),
         }
         rows, failures = judge_matrix(registry.tables, CheckContext(**common))
-        context = CheckContext(**common, compatibility=rows)
+        context = self.context = CheckContext(**common, compatibility=rows)
         failures += [*_probe_failures(results, registry.probes), *_unreadable(problems)]
         raw = [*registry.failures, *failures, *run_checks(checks, context)]
-        redacted = map(redactor.typed, raw)
-        findings = sorted((replace(f, fingerprint=fingerprint(f.id, f.subject)) for f in redacted), key=sort_key)
+        redacted = [replace(f, fingerprint=fingerprint(f.id, f.subject)) for f in map(redactor.typed, raw)]
+        causes = _causes_of_unseen(results, registry.probes)
+        explained = {
+            r.fingerprint: causes.get(f.subject, ())
+            for f, r in zip(raw, redacted, strict=True)
+            if f.id == "PROBE-FAILED"
+        }
+        findings = sorted(redacted, key=sort_key)
         summary = {str(s): sum(f.status is s for f in findings) for s in Status}
         return Report(
             tool=Tool(version=__version__),
@@ -159,7 +162,7 @@ class Run:
             components=tuple(sorted(map(redactor.typed, components), key=lambda c: (c.kind, c.key))),
             compatibility=tuple(map(redactor.typed, rows)),
             findings=tuple(findings),
-            diagnoses=diagnose(findings, registry.checks),
+            diagnoses=diagnose(findings, registry.checks, explained),
         )
 
     def _created(self) -> str:
@@ -222,6 +225,12 @@ def _probe_failures(results: list[ProbeResult], probes: list[Probe]) -> list[Fin
             failed = _probe_failed(unseen.subject, title, unseen.reason, severity=Severity.HIGH)
             out.append(replace(failed, evidence=unseen.evidence or failed.evidence))
     return out
+
+
+def _causes_of_unseen(results: list[ProbeResult], probes: list[Probe]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """By the subject of a PROBE-FAILED on devices: the ids that explain it."""
+    explained_by = {p.id: p.explained_by for p in probes}
+    return {u.subject: explained_by.get(r.outcome.id, ()) for r in results for u in r.unseen}
 
 
 def _unreadable(problems: list[tuple[Problem, str]]) -> list[Finding]:
