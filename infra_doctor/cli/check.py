@@ -1,9 +1,9 @@
 """`infra-doctor check`: the headless front end."""
 
 import argparse
-import os
 import sys
 
+from infra_doctor.cli.documents import terminal_settings
 from infra_doctor.cli.main import say
 from infra_doctor.cli.options import add_machine_arguments, run_options
 from infra_doctor.cli.output import write_file, write_stdout
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument("--ascii", action="store_true", help="ASCII signs only")
     add_machine_arguments(parser)
     verdict = parser.add_argument_group("verdict")
-    verdict.add_argument("--only", action="append", metavar="ID", help="run this check only (may be repeated)")
+    verdict.add_argument("--only", action="append", metavar="ID", help="judge by this check only (may be repeated)")
     verdict.add_argument(
         "--fail-on", choices=FAIL_ON, default="fail", help="exit with 1 from this status on (default: fail)"
     )
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         to_stdout = [f for f in args.formats if f.name == "text"]
     this_run = Run(options)
     report = this_run.execute()
-    settings = _settings(args)
+    settings = terminal_settings(args)
     for item in chosen:
         if item.takes_file:
             path = str(getattr(args, item.name.replace("-", "_")))
@@ -74,21 +74,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _render(item: ReportFormat, report: Report, settings: dict[str, object]) -> str:
     return item.render(report, settings)
-
-
-def _settings(args: argparse.Namespace) -> dict[str, object]:
-    """What formats may want to know of the terminal."""
-    tty = sys.stdout.isatty()
-    width = 100
-    if tty:
-        try:
-            width = os.get_terminal_size(sys.stdout.fileno()).columns
-        except OSError:
-            pass
-    color = tty and not args.no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    settings = {k: v for k, v in vars(args).items() if k != "formats"}
-    return {**settings, "color": color, "width": width, "ascii": args.ascii or (tty and encoding != "utf8")}
 
 
 def exit_code(report: Report, *, fail_on: str = "fail", lenient: bool = False) -> ExitCode:

@@ -11,6 +11,7 @@ from infra_doctor.cli.main import say
 from infra_doctor.cli.output import write_file
 from infra_doctor.errors import ExitCode
 from infra_doctor.machine.machine import CORE_ENVIRONMENT
+from infra_doctor.model.plugins import Probe
 from infra_doctor.model.report import SCHEMA_VERSION
 from infra_doctor.runner import registry
 
@@ -48,9 +49,23 @@ def plan() -> dict[str, object]:
         "environment": sorted({*CORE_ENVIRONMENT, *(n for p in probes for n in p.environment)}),
         "paths": [p for p in patterns if p.startswith(("/", "$"))],
         "programs": [p.removeprefix("which:") for p in patterns if p.startswith("which:")],
+        "prefix": [p.removeprefix("prefix:") for p in patterns if p.startswith("prefix:")],
         "site": [p.removeprefix("site:") for p in patterns if p.startswith("site:")],
         "commands": [p.removeprefix("run:").split() for p in patterns if p.startswith("run:")],
+        "spaces": [p.removeprefix("space:") for p in patterns if p.startswith("space:")],
+        "nodes": [p.removeprefix("opens:") for p in patterns if p.startswith("opens:")],
+        "limits": "limits" in patterns,
+        "pci_bridges": "pci-bridges" in patterns,
+        "kernel_logs": questions(probes, "kernel-log:"),
+        "environ_names": questions(probes, "environ-names:"),
+        "processes": questions(probes, "process:"),
     }
+
+
+def questions(probes: list[Probe], kind: str) -> list[list[str]]:
+    """One question per probe, as the probe asks it: a snapshot is answered by the same question."""
+    asked = [[p.removeprefix(kind) for p in probe.collect if p.startswith(kind)] for probe in probes]
+    return [one for one in asked if one]
 
 
 def pack() -> bytes:

@@ -13,7 +13,12 @@ from infra_doctor.runner.core_ids import CORE_IDS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `explain`."""
-    parser.add_argument("id", metavar="ID", help="a finding id (DRV-OLD) or a rule (cuda-driver-family)")
+    parser.add_argument(
+        "id",
+        metavar="ID",
+        nargs="+",
+        help="a finding id (DRV-OLD), a rule (cuda-driver-family) or an error of a vendor",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,15 +28,22 @@ def run(args: argparse.Namespace) -> int:
     items |= {r.id: r for r in found.tables}
     items |= CORE_IDS
     # A finding and a rule may differ by case alone: as it is written first, then findings before rules.
-    by_fold = {
-        name.casefold(): name for name in sorted(items, key=lambda n: isinstance(items[n], CompatibilityRule))[::-1]
+    by_key = {
+        registry.id_key(name): name
+        for name in sorted(items, key=lambda n: isinstance(items[n], CompatibilityRule))[::-1]
     }
-    name = args.id if args.id in items else by_fold.get(args.id.casefold())
+    wanted = " ".join(args.id)
+    key = registry.id_key(wanted)
+    name = wanted if wanted in items else by_key.get(key)
     if name is None:
-        near = difflib.get_close_matches(args.id.casefold(), by_fold, n=3, cutoff=0.4)
-        nearest = ", ".join(by_fold[n] for n in near)
+        told = next(filter(None, (explain(wanted) for explain in found.explainers)), None)
+        if told is not None:
+            write_stdout(_wrapped(told) + "\n")
+            return ExitCode.OK
+        near = difflib.get_close_matches(key, by_key, n=3, cutoff=0.4)
+        nearest = ", ".join(by_key[n] for n in near)
         raise UsageError(
-            f"no such id: {args.id[:60]}",
+            f"no such id: {wanted[:60]}",
             help=f"Nearest: {nearest}." if nearest else "`infra-doctor list checks` names them all.",
         )
     write_stdout(_text(name, items[name]))
@@ -47,7 +59,7 @@ def _text(name: str, item: Check | CompatibilityRule | tuple[str, str]) -> str:
         if item.explained_by:
             lines += [_wrapped(f"May follow from: {', '.join(item.explained_by)}"), ""]
         if item.log_signatures:
-            lines += ["Seen in logs as", *(f"  {s}" for s in item.log_signatures), ""]
+            lines += ["Seen in logs as", *(f"  {s.pattern}" for s in item.log_signatures), ""]
     lines += ["Sources", *(f"  {s}" for s in item.sources)]
     return "\n".join(lines) + "\n"
 

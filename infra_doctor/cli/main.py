@@ -13,6 +13,9 @@ from infra_doctor.errors import ExitCode, InfraDoctorError
 # Verb -> one line of help. Each is a module of this package with `add_arguments(parser)` and `run(args) -> int`.
 VERBS = {
     "check": "look at this machine, judge it, and say what to change",
+    "plan": "what to install or change so that a wish fits this machine, or its findings go away",
+    "triage": "the causes that a log or an error text names, and which of them this machine has",
+    "diff": "what changed from one report or snapshot to another, and whether it got worse",
     "explain": "what a finding id or a compatibility rule means, and where it is published",
     "list": "the probes, checks, rules and formats that are there",
     "snapshot": "write the redacted observations of this machine, for another place to judge",

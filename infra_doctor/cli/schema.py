@@ -5,7 +5,13 @@ import argparse
 from infra_doctor.cli.output import write_stdout
 from infra_doctor.errors import ExitCode
 
-KINDS = ("report",)
+# Kind of document -> the type that it is made from.
+KINDS = {
+    "report": "infra_doctor.model.report:Report",
+    "plan": "infra_doctor.model.planning:Plan",
+    "difference": "infra_doctor.model.difference:Difference",
+    "triage": "infra_doctor.model.triage:Triage",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,15 +21,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the schema (draft 2020-12). Fields may be added within a major version, so further ones are allowed."""
+    import importlib
+
     from msgspec.json import schema
 
     from infra_doctor.codec import encode
-    from infra_doctor.model.report import SCHEMA_VERSION, Report
+    from infra_doctor.model.report import SCHEMA_VERSION
+
+    module, _, name = KINDS[args.kind].partition(":")
 
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"infra-doctor/{args.kind}-{SCHEMA_VERSION}",
         "title": f"infra-doctor {args.kind} {SCHEMA_VERSION}",
     }
-    write_stdout(encode({**head, **schema(Report)}))
+    write_stdout(encode({**head, **schema(getattr(importlib.import_module(module), name))}))
     return ExitCode.OK

@@ -1,11 +1,11 @@
 """One table of commands: key bindings, footer, help and palette are all made from it, so that none can lag behind."""
 
-from dataclasses import dataclass
-
 from textual.binding import Binding
 
+from infra_doctor.model.record import record
 
-@dataclass(frozen=True, kw_only=True)
+
+@record
 class Command:
     """What a user can ask for. `shown` is how help writes the keys; the footer has few entries, the palette only what makes
     sense without a selection in view."""

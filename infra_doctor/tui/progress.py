@@ -1,9 +1,10 @@
 """What the dashboard knows of a run: a value that each event turns into the next one. Pure."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 
 from infra_doctor.model.component import Component, Target
+from infra_doctor.model.record import record
 from infra_doctor.model.report import MachineInfo, ProbeOutcome, Report, Tool
 from infra_doctor.runner.events import (
     Event,
@@ -25,7 +26,7 @@ class Phase(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ProbeState:
     """One probe: queued until `started`, then looking until there is an `outcome`. `found` counts components."""
 
@@ -36,7 +37,7 @@ class ProbeState:
     found: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Progress:
     """The run so far. `targets` and `components` are as seen, before redaction; the report has them redacted."""
 

@@ -1,14 +1,14 @@
 """Rows of a list: sections, groups that open, and the filter. Pure, apart from the text type of the screen."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from textual.content import Content
 
+from infra_doctor.model.record import record
 from infra_doctor.tui.text import HEADING
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Row:
     """One line of a list. `id` keeps the selection over updates. `detail` is built only for the selected row. `words` is what
     the filter searches. `copy` is the text for the clipboard, `why_no_copy` says why there is none.
@@ -23,7 +23,7 @@ class Row:
     rows: tuple["Row", ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Section:
     """Rows under a heading."""
 
@@ -31,7 +31,7 @@ class Section:
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Line:
     """A line as shown: a row, or with `row` None a heading that cannot be selected."""
 

@@ -41,10 +41,10 @@ def verdict_line(progress: Progress, seconds: float) -> Content:
         return Content.assemble((text, STRONG), said(waiting, MUTED))
     if progress.error is not None:
         return Content.assemble(
-            badge(Status.ERROR), said("The run could not go on: " + _message(progress.error), STRONG)
+            badge(Status.ERROR), " ", said("The run could not go on: " + _message(progress.error), STRONG)
         )
     head = headline(report_so_far(progress))
-    return Content.assemble(badge(head.status), prose(head.text, STRONG))
+    return Content.assemble(badge(head.status), " ", prose(head.text, STRONG))
 
 
 def counts_line(progress: Progress) -> Content:
@@ -134,7 +134,7 @@ def finding_detail(finding: Finding, names: dict[str, str], *, root: Finding | N
     words = [MEANING[finding.status], f"{finding.severity.value} severity", finding.confidence.value]
     head = Content("\n").join(
         [
-            Content.assemble(badge(finding.status), said(finding.id, STRONG)),
+            Content.assemble(badge(finding.status), " ", said(finding.id, STRONG)),
             prose(finding.title, STRONG),
             Content.styled(" · ".join(words), MUTED),
         ]

@@ -136,6 +136,7 @@ def _line_facts(component: Component, names: dict[str, str]) -> list[str]:
     """What tells a component from its like: who loads it, its attributes, who brought it, where it is."""
     uses = ", ".join(dict.fromkeys(names.get(u.consumer, u.consumer).partition(" ")[0] for u in component.loaded_by))
     facts = [f"loaded by {uses}"] if uses else []
+    facts += [component.key.partition(":")[2]] if component.kind in DEVICE_KINDS else []
     if not is_library(component):
         facts += [attribute(name, value) for name, value in component.attributes.items() if value not in (None, "")]
     facts += [component.origin] if component.origin else []
