@@ -69,9 +69,10 @@ def findings(
             bad.setdefault((group(row), row.certain), []).append(row)
     for (_, certain), found in bad.items():
         these = tuple(found)
+        said = title(these) + in_environment(context, these)
         yield check.finding(
             worst if certain else Status.WARN,
-            title(these) if certain else f"possibly: {title(these)}",
+            said if certain else f"possibly: {said}",
             subject=subject_of(these),
             detail=" ".join(dict.fromkeys(filter(None, (r.detail for r in these)))),
             evidence=evidence_of(context, these),
@@ -98,6 +99,12 @@ def findings(
             evidence=dict.fromkeys(map(row_evidence, good)),
             confidence=Confidence.DERIVED,
         )
+
+
+def in_environment(context: CheckContext, rows: Rows) -> str:
+    """Which environment the rows speak of, where several are looked at: " in /opt/venv"."""
+    places = dict.fromkeys(p for row in rows for p in (target_of(row.left), target_of(row.right)) if p)
+    return f" in {', '.join(places)}" if places and len(context.targets) > 1 else ""
 
 
 def _pair(context: CheckContext, row: Compatibility) -> str:

@@ -74,8 +74,10 @@ def about(finding: Finding) -> set[str]:
 
 
 def same_library(finding: Finding, cause: Finding) -> bool:
-    """Whether a fault of some library's files can explain this finding: both must speak of one library. A fault of
-    another kind may."""
+    """Whether a fault of some library's files can explain this finding: both must speak of one library; one of what a
+    program wants, of that program. A fault of another kind may."""
+    if cause.id in {"CUDA-MAJOR", "CUDNN-LAYOUT"}:
+        return bool(set(finding.subject) & set(cause.subject))
     return cause.id not in {"PY-CLOBBER-NV", "CUDNN-MISSING", "CUDNN-MIX"} or bool(about(finding) & about(cause))
 
 

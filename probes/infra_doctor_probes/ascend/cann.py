@@ -8,9 +8,8 @@ is an internal number (7.8.T5… is CANN 8.2.T2) and never shown as CANN's. `lat
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from infra_doctor.plugin import AttributeValue, Component, Machine, ProbeContext, version_key
+from infra_doctor.plugin import AttributeValue, Component, Machine, ProbeContext, record, version_key
 from infra_doctor_probes.ascend.files import (
     AscendVersionSources,
     differ,
@@ -20,13 +19,20 @@ from infra_doctor_probes.ascend.files import (
     read_pairs,
     version_of,
 )
-from infra_doctor_probes.detect.ascend import INSTALL_FILES, LIBRARY_FOLDERS, LINKED_PARTS, MARKS, ROOT_VARIABLES
+from infra_doctor_probes.detect.ascend import (
+    INSTALL_FILES,
+    KERNELS,
+    LIBRARY_FOLDERS,
+    LINKED_PARTS,
+    MARKS,
+    ROOT_VARIABLES,
+)
 
 _INTERNAL = re.compile(r"\d+(?:\.\d+){3,}|.*\.B\d+")
 _FOLDER = re.compile(r"(?:cann-)?(\d+\.\d+[0-9A-Za-z.+-]*)")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CannRoot:
     """One installation. `path` is the real folder; `folders` are all that hold its files, a `latest` of links first;
     `given` the first name that led here."""
@@ -37,7 +43,7 @@ class CannRoot:
     target: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Source:
     """One place that names a version."""
 
@@ -225,10 +231,21 @@ def details(machine: Machine, root: CannRoot, sources: list[Source]) -> dict[str
     script = environment_script(machine, root)
     if script is not None:
         found["set_env"] = script
+    found |= kernels(machine, root)
     for library in ("libascendcl.so", "libhccl.so"):
         path = find_library(machine, root.folders, library)
         found[library.removeprefix("lib").removesuffix(".so")] = path is not None
     return found
+
+
+def kernels(machine: Machine, root: CannRoot) -> dict[str, AttributeValue]:
+    """The chips that there are ready-made operators for ("ascend310p ascend910b"); "" where the folder of operators is there
+    and holds none, nothing where it is not."""
+    for folder in root.folders:
+        if machine.is_dir(f"{folder}/opp/{posixpath.dirname(posixpath.dirname(KERNELS))}"):
+            chips = [n for n in machine.names(f"{folder}/opp/{KERNELS}") if n.startswith("ascend")]
+            return {"kernels": " ".join(chips[:40]), "kernels_at": f"{folder}/opp/{KERNELS}"}
+    return {}
 
 
 def environment_script(machine: Machine, root: CannRoot) -> str | None:

@@ -3,9 +3,8 @@
 Read only where this form of machine has an environment; `set_env.sh` itself is looked for and never run."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from infra_doctor.plugin import Capability, Component, Evidence, EvidenceKind, Machine, ProbeContext, fact
+from infra_doctor.plugin import Capability, Component, Evidence, EvidenceKind, Machine, ProbeContext, fact, record
 from infra_doctor_probes.ascend.packages import folders_of
 from infra_doctor_probes.detect.ascend import ROOT_VARIABLES, VARIABLES
 
@@ -13,7 +12,7 @@ ENTRY_CAP = 200
 
 
 @fact("ascend-environment", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class AscendEnvironment:
     """`variables` that are set; `library_roots` and `python_roots` are (component key, entry) for each entry of
     LD_LIBRARY_PATH and PYTHONPATH that lies in a CANN, in order; `astray` are (variable, value) where a root variable

@@ -5,9 +5,8 @@ Most are `key=value` (driver, firmware, CANN packages); NNAL and MindIE write `k
 specification."""
 
 import re
-from dataclasses import dataclass
 
-from infra_doctor.plugin import Evidence, EvidenceKind, Machine, ProbeContext, fact, parse_version
+from infra_doctor.plugin import Evidence, EvidenceKind, Machine, ProbeContext, fact, parse_version, record
 from infra_doctor_probes.detect.ascend import BASE, INSTALL_INFO
 
 INFO_CAP_BYTES = 65536
@@ -16,7 +15,7 @@ _LINE_CAP = 2000
 
 
 @fact("ascend-version-sources", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class AscendVersionSources:
     """Every place that names a component's version. `subject` is the component's key, `sources` are (version, place) with
     the most trusted first, `chosen` is the version that the component shows."""

@@ -8,7 +8,6 @@ asks for, and the C++ ABI of torch, are read where such a framework is there."""
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from infra_doctor.plugin import (
     Capability,
@@ -21,7 +20,9 @@ from infra_doctor.plugin import (
     Resolution,
     Target,
     fact,
+    in_range,
     python_environment,
+    record,
 )
 from infra_doctor_probes.ascend.cann import find_library
 from infra_doctor_probes.ascend.packages import folders_of
@@ -29,6 +30,20 @@ from infra_doctor_probes.detect.ascend import BASE, FRAMEWORKS
 
 # torch's own libraries: where these are missing, torch is, which is another check's to say.
 TORCH_LIBRARIES = ("libtorch", "libc10", "libshm", "libgomp", "libstdc++", "libgcc_s", "libonnxruntime")
+# Frameworks that open their part for Ascend when a device is chosen, and where that part lies in their package.
+LATE_LIBRARIES = {
+    # https://github.com/mindspore-lab/mindyolo/issues/273: "Load dynamic library: libmindspore_ascend.so.2 failed"
+    "mindspore": (
+        "mindspore/lib/plugin/libmindspore_ascend.so*",
+        "mindspore/lib/plugin/ascend/libmindspore_ascend.so*",
+    ),
+    # https://github.com/PaddlePaddle/FastDeploy/issues/2540: Paddle Lite's part is found by its name alone
+    "fastdeploy-python": (
+        "fastdeploy/libs/third_libs/*/lib/libhuawei_ascend_npu.so",
+        "fastdeploy/libs/third_libs/*/*/lib/libhuawei_ascend_npu.so",
+    ),
+}
+LATE_LIBRARIES["fastdeploy-ascend-python"] = LATE_LIBRARIES["fastdeploy-python"]
 # What CANN's installation guide asks for in Python (8.2.RC1; the names are those of PyPI).
 PYTHON_PACKAGES = (
     "attrs", "cython", "numpy", "decorator", "sympy", "cffi", "pyyaml", "pathlib2", "psutil", "protobuf", "scipy",
@@ -36,8 +51,11 @@ PYTHON_PACKAGES = (
 )  # fmt: skip
 
 
+_PIN = re.compile(r"torch[-_.]npu(?![\w-])\s{0,4}(\(?[^;]{0,120})(;.{0,160}|)$")
+
+
 @fact("ascend-framework-libraries", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class AscendFrameworkLibraries:
     """The libraries of one framework. `missing` are (soname, path that needs it, where it lies after all or ""), `roots`
     the keys of the CANN installations that libraries are taken from. `unknown` says why nothing can be told."""
@@ -52,8 +70,21 @@ class AscendFrameworkLibraries:
     evidence: tuple[Evidence, ...] = ()
 
 
+@fact("torch-npu-pin", 1)
+@record
+class TorchNpuPin:
+    """What an installed distribution requires of torch-npu. `met` is None where that cannot be told."""
+
+    target: str
+    package: str
+    version: str
+    requirement: str
+    met: bool | None
+    evidence: tuple[Evidence, ...] = ()
+
+
 @fact("cann-python-packages", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CannPythonPackages:
     """The Python packages that CANN asks for: (name, version or None where it is not installed)."""
 
@@ -69,6 +100,11 @@ def run(ctx: ProbeContext) -> Iterator[object]:
         wheels = {w.name: w for w in ctx.by_kind("wheel", target=target.key) if w.name in FRAMEWORKS}
         if "torch-npu" in wheels:
             yield torch_npu(ctx, target, wheels["torch-npu"])
+            yield from pins(ctx.machine, target, wheels["torch-npu"])
+        for name in wheels.keys() & LATE_LIBRARIES.keys():
+            found = by_library(ctx, target, wheels[name])
+            if found is not None:
+                yield found
         if "onnxruntime-cann" in wheels:
             found = onnxruntime_cann(ctx, target, wheels["onnxruntime-cann"])
             if found is not None:
@@ -80,6 +116,21 @@ def run(ctx: ProbeContext) -> Iterator[object]:
 def site_of(wheel: Component) -> str:
     """The directory that the package lies in."""
     return posixpath.dirname(wheel.location or "")
+
+
+def pins(machine: Machine, target: Target, wheel: Component) -> Iterator[TorchNpuPin]:
+    """The distributions that require a torch-npu, other than those of an extra."""
+    for dist in python_environment(machine, target).distributions:
+        for line in dist.requires:
+            match = _PIN.match(line.strip()[:300])
+            if match is None or "extra" in match.group(2):
+                continue
+            spec = match.group(1).strip(" ()")
+            yield TorchNpuPin(
+                target=target.key, package=dist.normalized, version=dist.version, requirement=spec or "any",
+                met=in_range(wheel.version or "", spec) if spec else True,
+                evidence=(Evidence(kind=EvidenceKind.METADATA, source=dist.path, text=line[:120]),),
+            )  # fmt: skip
 
 
 # -- the libraries ------------------------------------------------------------------------------------------------
@@ -105,6 +156,14 @@ def onnxruntime_cann(ctx: ProbeContext, target: Target, wheel: Component) -> Asc
     if not ctx.machine.is_file(provider):
         return None
     return simulate(ctx, target, wheel, provider, before=(f"{capi}/libonnxruntime_providers_shared.so",), abi=None)
+
+
+def by_library(ctx: ProbeContext, target: Target, wheel: Component) -> AscendFrameworkLibraries | None:
+    """The part of a framework that is opened when Ascend is chosen; None where this build has none."""
+    for pattern in LATE_LIBRARIES[wheel.name]:
+        for library in ctx.machine.glob(f"{site_of(wheel)}/{pattern}")[-1:]:
+            return simulate(ctx, target, wheel, library, before=(), abi=None)
+    return None
 
 
 def extension_in(machine: Machine, package: str) -> str | None:

@@ -5,7 +5,6 @@ container sees every NPU of its host on the bus: without a node they are not its
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from infra_doctor.plugin import (
     AttributeValue,
@@ -16,11 +15,13 @@ from infra_doctor.plugin import (
     Unseen,
     fact,
     kernel_evidence,
+    record,
 )
-from infra_doctor_probes.ascend.files import AscendVersionSources
+from infra_doctor_probes.ascend.files import AscendVersionSources, read_pairs
 from infra_doctor_probes.ascend.npu_smi import Chip
 from infra_doctor_probes.ascend.session import AscendSession, ask
-from infra_doctor_probes.detect.ascend import MANAGERS
+from infra_doctor_probes.ascend.state import NpuState
+from infra_doctor_probes.detect.ascend import INSTALL_INFO, MANAGERS
 from infra_doctor_probes.detect.pci import PciDevice
 from infra_doctor_probes.detect.system import Container
 
@@ -30,7 +31,7 @@ FAMILIES = {"19e5:d802": "910B (A2)", "19e5:d803": "910C (A3)"}
 
 
 @fact("ascend-device-nodes", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class AscendDeviceNodes:
     """The device files under /dev: NPUs ("/dev/davinci0"), and which of the managers are there or missing."""
 
@@ -40,8 +41,19 @@ class AscendDeviceNodes:
     evidence: tuple[Evidence, ...] = ()
 
 
+@fact("ascend-access", 1)
+@record
+class AscendAccess:
+    """Whether this user opens the nodes: (path, "" or the errno's name) for one NPU and the managers. `group` is the group
+    that the driver's installer gave them to."""
+
+    nodes: tuple[tuple[str, str], ...]
+    group: str
+    evidence: tuple[Evidence, ...] = ()
+
+
 @fact("ascend-npus-not-given", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class AscendNpusNotGiven:
     """NPUs of the host that this container, or this system, does not have."""
 
@@ -56,6 +68,7 @@ def run(ctx: ProbeContext) -> Iterator[object]:
     nodes = device_nodes(machine)
     if nodes is not None:
         yield nodes
+        yield from access(machine, nodes)
     bus = {d.address: d for d in ctx.facts(PciDevice) if d.vendor == "ascend" and d.accelerator}
     in_container = ctx.fact(Container) is not None
     for aside in set_aside(bus, in_container=in_container, has_nodes=bool(nodes and nodes.npus)):
@@ -92,6 +105,16 @@ def device_nodes(machine: Machine) -> AscendDeviceNodes | None:
         missing=tuple("/dev/" + n for n in MANAGERS if n not in managers),
         evidence=(kernel_evidence("/dev", ", ".join((*npus, *managers))),),
     )
+
+
+def access(machine: Machine, nodes: AscendDeviceNodes) -> Iterator[AscendAccess]:
+    """Opens one NPU's node and the managers, as every program that uses an NPU does; all NPUs have the same permissions."""
+    asked = [(path, machine.open_error(path)) for path in (*nodes.npus[:1], *nodes.managers)]
+    said = tuple((path, error) for path, error in asked if error is not None)
+    if said:
+        install = read_pairs(machine, INSTALL_INFO) or {}
+        evidence = tuple(kernel_evidence(path, error or "opens") for path, error in said)
+        yield AscendAccess(nodes=said, group=install.get("UserGroup", "")[:40] or "HwHiAiUser", evidence=evidence)
 
 
 def set_aside(bus: dict[str, PciDevice], *, in_container: bool, has_nodes: bool) -> list[AscendNpusNotGiven]:
@@ -135,8 +158,8 @@ def driver(version: str, session: AscendSession) -> Iterator[object]:
 
 def seen(
     chips: tuple[Chip, ...], session: AscendSession, bus: dict[str, PciDevice], nodes: tuple[str, ...]
-) -> Iterator[Component]:
-    """One component per chip. Two chips of a card may share one PCI address."""
+) -> Iterator[object]:
+    """One component per chip, with its state. Two chips of a card may share one PCI address."""
     taken: set[str] = set()
     for chip in chips:
         place = f"npu{chip.npu_id}"
@@ -165,6 +188,8 @@ def seen(
             attributes["physical_id"] = chip.physical_id
         if chip.memory_bytes:
             attributes["memory_bytes"] = chip.memory_bytes
+        if chip.soc:
+            attributes["soc"] = chip.soc
         if device:
             attributes |= bus_attributes(device)
         yield Component(
@@ -174,6 +199,8 @@ def seen(
             attributes=attributes,
             evidence=(*session.evidence, *(device.evidence if device else ())),
         )
+        if chip.reading is not None:
+            yield NpuState(npu=key, source=session.tool, reading=chip.reading, evidence=session.evidence)
 
 
 def full_name(chip: str) -> str:

@@ -5,9 +5,12 @@ name, health, power …; then chip id, bus, memory. What the second row's column
 product and version. A table of another form gives no chips and a `problem`, never a guess."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 
-TEXT_CAP = 1 << 20
+from infra_doctor.plugin import record
+from infra_doctor_probes.ascend.state import Reading
+
+TEXT_CAP = 1 << 18  # a table of 16 chips and 1,000 processes is 100 KB
 _TITLE = re.compile(r"npu-smi\s+([\w.+-]{1,40})(?:\s+Version:\s*([\w.+-]{1,40}))?")
 _ADDRESS = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]")
 _CODE = re.compile(r"\bret(?: is|:|=)?\s*(-\d{1,6})")
@@ -15,7 +18,7 @@ _CODE = re.compile(r"\bret(?: is|:|=)?\s*(-\d{1,6})")
 _NOISE = ("DrvMng",)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Chip:
     """One chip as a tool names it. `npu_id` is the card's number, kept from the host and not counted from 0; `address` is
     "0000:c1:00.0", None where the tool shows none (`NA`); `memory_bytes` is that of HBM, else DDR."""
@@ -27,9 +30,11 @@ class Chip:
     address: str | None = None
     memory_bytes: int | None = None
     physical_id: int | None = None
+    soc: str | None = None  # the name by which CANN's runtime knows the chip ("Ascend910_9391"), where the tool says it
+    reading: Reading | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class NpuSmiText:
     """What the text says. `error` is the tool's own last line where it has no table, `error_code` its "ret is" number;
     `problem` says why a table could not be read."""
@@ -50,6 +55,9 @@ def parse_npu_smi(text: str) -> NpuSmiText:
         return error_text(lines)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     chips, problem = chips_of(rows)
+    held = processes_of(rows)
+    if held is not None:
+        chips = [with_processes(chip, held.get((chip.npu_id, chip.chip_id), ())) for chip in chips]
     return NpuSmiText(tool_version=title.group(1), driver_version=title.group(2), chips=tuple(chips), problem=problem)
 
 
@@ -64,7 +72,7 @@ def chips_of(rows: list[list[str]]) -> tuple[list[Chip], str]:
     chips: list[Chip] = []
     first: list[str] | None = None
     for row in rows[start + 2 :]:
-        if row[0].startswith("NPU"):  # the table of processes
+        if is_process_header(row):
             break
         if len(row) != len(names):
             return [], f"a row of {len(row)} cells under a header of {len(names)}"
@@ -77,6 +85,32 @@ def chips_of(rows: list[list[str]]) -> tuple[list[Chip], str]:
         chips.append(chip)
         first = None
     return chips, "the table ends inside a chip" if first is not None else "" if chips else "a table without chips"
+
+
+def is_process_header(row: list[str]) -> bool:
+    """`NPU  Chip | Process id | Process name | Process memory(MB)`."""
+    return row[0].split()[:1] == ["NPU"] and "Process id" in row
+
+
+def processes_of(rows: list[list[str]]) -> dict[tuple[int, int], tuple[tuple[int, int], ...]] | None:
+    """(pid, bytes) by (card, chip); None where the table of processes is not there."""
+    start = next((n for n, row in enumerate(rows) if is_process_header(row)), None)
+    if start is None:
+        return None
+    names = rows[start]
+    found: dict[tuple[int, int], tuple[tuple[int, int], ...]] = {}
+    for row in rows[start + 1 :]:
+        cells = dict(zip(names, row, strict=False))
+        ids, pid, memory = row[0].split(), cells.get("Process id", ""), cells.get("Process memory(MB)", "")
+        if len(ids) == 2 and all(is_number(n) for n in (*ids, pid, memory)):
+            place = (int(ids[0]), int(ids[1]))
+            found[place] = (*found.get(place, ()), (int(pid), int(memory) << 20))
+    return found
+
+
+def with_processes(chip: Chip, held: tuple[tuple[int, int], ...]) -> Chip:
+    """The chip with what its processes hold."""
+    return replace(chip, reading=replace(chip.reading or Reading(), processes=held[:64]))
 
 
 def error_text(lines: list[str]) -> NpuSmiText:
@@ -115,19 +149,42 @@ def chip_of(first: dict[str, str], second: dict[str, str]) -> Chip | None:
         return None
     physical = second.get("Phy-ID", "")
     address = second.get("Bus-Id", "")
-    memory = next((m for n in ("HBM-Usage(MB)", "Memory-Usage(MB)") if (m := total(second.get(n, "")))), None)
+    used, memory = usage_of(second)
+    health = first.get("Health") or None
     return Chip(
         npu_id=int(npu_id[:9]),
         chip_id=int(chip_id[:9]),
         name=name[:60],
-        health=first.get("Health"),
+        health=health,
         address=address.lower() if _ADDRESS.fullmatch(address) else None,
         memory_bytes=memory << 20 if memory else None,
         physical_id=int(physical[:9]) if physical.isdecimal() else None,
+        reading=Reading(
+            health=health[:60] if health else None,
+            temperature_c=int(temperature) if is_number(temperature := first.get("Temp(C)", "")) else None,
+            power_w=watts(first.get("Power(W)", "")),
+            aicore_percent=int(load) if is_number(load := second.get("AICore(%)", "")) else None,
+            memory_used_bytes=used << 20 if memory else None,
+            memory_bytes=memory << 20 if memory else None,
+        ),
     )
 
 
-def total(usage: str) -> int | None:
-    """The second number of "3133/65536"."""
-    _, slash, number = usage.partition("/")
-    return int(number) if slash and number.isdecimal() and len(number) < 12 else None
+def usage_of(row: dict[str, str]) -> tuple[int, int]:
+    """MB used and there of HBM, of DDR on products without it; (0, 0) where neither is said."""
+    for name in ("HBM-Usage(MB)", "Memory-Usage(MB)"):
+        used, slash, total = row.get(name, "").partition("/")
+        if slash and is_number(used) and is_number(total) and int(total):
+            return int(used), int(total)
+    return 0, 0
+
+
+def is_number(text: str) -> bool:
+    """Whether this is a plain number of a sane length."""
+    return text.isdecimal() and text.isascii() and len(text) < 12
+
+
+def watts(text: str) -> float | None:
+    """A power; 0.0 is what products print that do not measure it."""
+    found = float(text) if re.fullmatch(r"\d{1,5}\.\d{1,3}", text) else 0.0
+    return found or None

@@ -5,9 +5,10 @@ is NVML's, or the PCI id's where there is no driver."""
 
 from collections.abc import Iterator
 
-from infra_doctor.plugin import Check, CheckContext, Compatibility, Finding, Severity
+from infra_doctor.plugin import Check, CheckContext, Compatibility, Finding, LogSignature, Severity
 from infra_doctor_probes.from_matrix import Rows, findings, named, others, target_of
 from infra_doctor_probes.in_target import no_gpu, reinstall_words
+from infra_doctor_probes.tables.common import first_row, text
 from infra_doctor_probes.tables.wheel_arch import torch_advice
 
 WHEEL_RULES, DRIVER_RULE = ("gpu-wheel-arch", "gpu-cuda13-floor", "gpu-jax"), "gpu-driver-branch"
@@ -53,13 +54,25 @@ def title(context: CheckContext, rows: Rows) -> str:
 def remedy(context: CheckContext, rows: Rows) -> str:
     """The smallest change for the rule and the packages."""
     if rows[0].rule == DRIVER_RULE:
-        return DRIVER_REMEDY
+        return driver_remedy(context, rows)
     found = {c.name: c for r in rows for k in (r.left, r.right) if (c := context.component(k)) and c.kind == "wheel"}
     told = []
     if "torch" in found and (advice := torch_advice(context, found["torch"])):
         told.append(f"{advice} {reinstall_words(context, found['torch'])}")
     told += [f"For {name} install {other}." for name, other in FOR_CUDA_12.items() if name in found]
     return " ".join(told) or WHEEL_REMEDY
+
+
+def driver_remedy(context: CheckContext, rows: Rows) -> str:
+    """The last branch of the architecture where the driver is past it; else what the table says of younger ones."""
+    gpus = [c for r in rows for k in (r.left, r.right) if (c := context.component(k)) and c.kind == "gpu"]
+    last = next((r for g in gpus if (r := first_row("gpu_last_driver", cc=text(g, "compute_capability")))), None)
+    if last is None:
+        return DRIVER_REMEDY
+    return (
+        f"Install a driver of branch {last['last_driver_branch']}, the last one for {last['arch']}, from the distribution's"
+        " packages of that branch, and hold it there."
+    )
 
 
 # What stands in for a package of CUDA 13 on a GPU that only CUDA 12 serves: https://pypi.org/project/onnxruntime-gpu/ …
@@ -96,11 +109,59 @@ Volta. CUDA 13 libraries hold no code below compute capability 7.5.""",
     run=run,
     severity=Severity.HIGH,
     log_signatures=(
-        r"no kernel image is available for execution on the device",
-        r"is not compatible with the current PyTorch installation",
-        r"CUDA_ERROR_NO_BINARY_FOR_GPU",
+        LogSignature(
+            pattern=r"CUDA (?:runtime )?error(?: \(\d{1,4}\))? ?: invalid device function",
+            source="https://github.com/ggml-org/llama.cpp/issues/4762",
+            strength=2,
+        ),
+        LogSignature(
+            pattern=r"no kernel image is available for execution on the device",
+            source="https://github.com/pytorch/pytorch/issues/167244",
+        ),
+        LogSignature(
+            pattern=r"with CUDA capability sm_\d{2,3} is not compatible with the current PyTorch installation",
+            source="https://github.com/Hellod035/LeggedLab/issues/26",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"The current PyTorch install supports CUDA capabilities",
+            source="https://github.com/pytorch/pytorch/issues/167244",
+            strength=1,
+        ),
+        LogSignature(
+            pattern=r"CUDA_ERROR_NO_BINARY_FOR_GPU",
+            source="https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__TYPES.html",
+        ),
+        LogSignature(
+            pattern=r"is not supported by the\s{1,40}(?:NVRM: )?NVIDIA [\d.]{5,12} driver release",
+            source="https://github.com/NVIDIA/open-gpu-kernel-modules/issues/393",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"is not supported by the\s{1,40}(?:NVRM: )?[\d.]{5,12} NVIDIA",
+            source="https://github.com/MrMEEE/ironhide/issues/141",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"ptxas(?:-blackwell)? fatal\s{0,4}: Value 'sm_\d{2,3}[af]?' is not defined for option 'gpu-name'",
+            source="https://github.com/triton-lang/triton/issues/8539",
+        ),
+        LogSignature(
+            pattern=r"GPU architecture in your current machine is \w{4,12}, which is not compatible with Paddle",
+            source="https://github.com/PaddlePaddle/Paddle/issues/55715",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Mismatched GPU Architecture: The installed PaddlePaddle package was compiled for",
+            source="https://github.com/PaddlePaddle/Paddle/issues/73687",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"FlashAttention only supports Ampere GPUs or newer",
+            source="https://github.com/Dao-AILab/flash-attention/issues/762",
+        ),
     ),
-    tags=("nvidia", "gpu"),
+    tags=("nvidia", "gpu", "planned"),
 )
 
 CHECKS = (CHECK,)

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from infra_doctor.plugin import Check, CheckContext, Confidence, Finding, Severity, Status
+from infra_doctor.plugin import Check, CheckContext, Confidence, Finding, LogSignature, Severity, Status
 from infra_doctor_probes.detect.ascend import was_found
 from infra_doctor_probes.detect.system import Container
+from infra_doctor_probes.tables.acl_codes import signatures, table
 
 if TYPE_CHECKING:
     from infra_doctor_probes.ascend.npu import AscendDeviceNodes, AscendNpusNotGiven
@@ -111,13 +112,15 @@ REMEDY = (
 CHECK = Check(
     id="ASCEND-CTR",
     title="NPU nodes or mounts missing in the container",
-    explanation="""\
+    explanation=f"""\
 An NPU reaches a container by device nodes, one per NPU and three for the driver, and by files of the host's driver. Without the
 nodes nothing is found; without the mounts npu-smi and CANN miss their libraries; with a device that another container holds,
 DCMI answers -8020, without privileges often -8005.
 
 The bus (`/sys`) shows all NPUs of the host in every container: those without a node are not this container's and are not
 counted.
+
+{table("ASCEND-CTR")}
 
 *Proven on captures of Ascend machines and on described ones, not on an Ascend machine.*""",
     remediation=REMEDY,
@@ -129,10 +132,33 @@ counted.
     run=run,
     severity=Severity.HIGH,
     log_signatures=(
-        r"dcmi module initialize failed\. ret is -8005",
-        r"because the device is used\. ret is -8020",
-        r"DrvMngGetConsoleLogLevel failed",
+        LogSignature(
+            pattern=r"dcmi mod(?:ule|el) initialized? failed[^\n]{0,60}\bret is -80(?:05|13)",
+            source="https://github.com/vllm-project/vllm-ascend/issues/2698",
+        ),
+        LogSignature(
+            pattern=r"because the device is used\. ret is -8020",
+            source="https://github.com/Ascend/cann-container-image/issues/46",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"DrvMngGetConsoleLogLevel failed",
+            source="https://github.com/vllm-project/vllm-ascend/issues/2698",
+            strength=1,
+        ),
+        LogSignature(pattern=r"Failed to initialize DCMI\b", source="https://github.com/gpustack/gpustack/issues/3284"),
+        LogSignature(
+            pattern=r"lib(?:ascend_hal|dcmi|drvdsmi_host)\.so: cannot open shared object file",
+            source="https://github.com/vllm-project/vllm-ascend/issues/1440",
+            strength=1,
+        ),
+        *signatures("ASCEND-CTR"),
+        LogSignature(
+            pattern=r"lib(?:c_sec|mmpa|devmmap|slog|drvdsmi_host|dcmi)\.so: cannot open shared object file",
+            source="https://github.com/Project-HAMi/HAMi/issues/615",
+        ),
     ),
+    explained_by=("ASCEND-PERM",),
     tags=("ascend", "container"),
 )
 

@@ -13,6 +13,7 @@ from infra_doctor.plugin import (
     Confidence,
     Evidence,
     Finding,
+    LogSignature,
     Severity,
     Status,
     Verdict,
@@ -205,7 +206,19 @@ Two installations on LD_LIBRARY_PATH are another matter: libraries of both end u
     ),
     run=run,
     severity=Severity.MEDIUM,
-    log_signatures=(r"libgraph_base\.so:? undefined symbol", r"undefined symbol: _ZN2ge16GetSanitizedName"),
+    log_signatures=(
+        # Symbols of CANN's graph engine (namespace ge): the library that should have them is of another CANN.
+        LogSignature(
+            pattern=r"undefined symbol: _ZNK?2ge\d{1,3}\w",
+            source="https://github.com/Ascend/samples/issues/21",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"lib(?:graph|graph_base|ge_\w{1,30}|ops_host_cpu|opapi|nnopbase|register|runtime|hccl)\.so:?\s{1,4}"
+            r"undefined symbol",
+            source="https://github.com/Ascend/samples/issues/21",
+        ),
+    ),
     tags=("ascend", "cann"),
 )
 

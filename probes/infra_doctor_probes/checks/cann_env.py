@@ -15,11 +15,13 @@ from infra_doctor.plugin import (
     Component,
     Confidence,
     Finding,
+    LogSignature,
     Severity,
     Status,
     major_minor,
 )
 from infra_doctor_probes.detect.ascend import was_found
+from infra_doctor_probes.tables.acl_codes import signatures, table
 
 if TYPE_CHECKING:
     from infra_doctor_probes.ascend.environment import AscendEnvironment
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
 # Libraries of the driver's lib64, not of CANN.
 DRIVER_LIBRARIES = ("libascend_hal.so", "libdrvdsmi_host.so", "libdcmi.so", "libdrvdsmi.so")
 OPS_HOLD_HCCL_SINCE = (8, 5)
+# Libraries of CANN's toolkit and operators, as programs are linked with them.
+CANN_LIBRARY = (
+    r"\blib(?:hccl\w{0,12}|ascendcl|acl_\w{1,30}|ge_\w{1,30}|graph|graph_base|fmk_\w{1,20}|opapi|nnopbase|cann_kb|ascend_dump"
+    r"|ascendalog|msprofiler|error_manager|runtime|tsdclient|platform|register|exe_graph|lowering|cust_opapi)\.so"
+)
 
 
 def run(context: CheckContext) -> Iterator[Finding]:
@@ -184,7 +191,7 @@ MOUNT_DRIVER = (
 CHECK = Check(
     id="CANN-ENV",
     title="CANN present, environment not set",
-    explanation="""\
+    explanation=f"""\
 torch_npu and onnxruntime-cann are linked with CANN's libraries (libascendcl.so, libhccl.so …), which lie in no folder that the
 loader searches by itself: `set_env.sh` adds them to LD_LIBRARY_PATH. Without it the import ends with *cannot open shared
 object file*, or with *No module named 'acl'*.
@@ -194,6 +201,8 @@ does not have it, and sourcing set_env.sh changes nothing. This check looks wher
 
 onnxruntime-cann carries a fixed search path (RUNPATH) of the machine it was built on; with CANN in another folder only
 LD_LIBRARY_PATH helps.
+
+{table("CANN-ENV")}
 
 *Proven on captures of Ascend machines and on described ones, not on an Ascend machine.*""",
     remediation="`source /usr/local/Ascend/cann/set_env.sh` (up to 8.3: `ascend-toolkit/set_env.sh`); install the ops package "
@@ -206,8 +215,45 @@ LD_LIBRARY_PATH helps.
     run=run,
     severity=Severity.HIGH,
     log_signatures=(
-        r"lib(?:hccl|ascendcl|acl_op_compiler|ge_runner|graph|fmk_onnx_parser)\.so: cannot open shared object file",
-        r"No module named 'acl'",
+        LogSignature(
+            pattern=r"Failed to infer device type",
+            source="https://github.com/vllm-project/vllm-ascend/issues/262",
+            strength=1,
+        ),
+        LogSignature(
+            pattern=rf"{CANN_LIBRARY}: cannot open shared object file",
+            source="https://github.com/vllm-project/vllm-ascend/issues/262",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=rf"{CANN_LIBRARY} (?:=> not found|is absent from)",
+            source="https://github.com/mindspore-ai/mindspore/issues/236",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"lib(?:ascend_hal|drvdsmi_host|dcmi)\.so: cannot open shared object file",
+            source="https://github.com/vllm-project/vllm-ascend/issues/1440",
+        ),
+        LogSignature(
+            pattern=r"Please run 'source set_env\.sh' in the CANN installation path",
+            source="https://github.com/Ascend/pytorch/blob/9e73e708ab93/torch_npu/__init__.py",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"ASCEND_(?:HOME_PATH|TOOLKIT_HOME|OPP_PATH) (?:is not set|in env\. Please)",
+            source="https://github.com/Ascend/pytorch/blob/9e73e708ab93/torch_npu/_inductor/cpp_builder.py",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"No module named '(?:acl|tbe|te)(?:\.\w{1,40})?'",
+            source="https://github.com/Ascend/pytorch/issues/29",
+        ),
+        LogSignature(
+            pattern=r"check whether the Ascend environment is installed and configured correctly",
+            source="https://github.com/mindspore-lab/mindyolo/issues/273",
+            strength=1,
+        ),
+        *signatures("CANN-ENV"),
     ),
     tags=("ascend", "cann"),
 )

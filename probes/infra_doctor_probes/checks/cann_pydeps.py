@@ -14,6 +14,7 @@ from infra_doctor.plugin import (
     Compatibility,
     Confidence,
     Finding,
+    LogSignature,
     Severity,
     Status,
     Verdict,
@@ -97,7 +98,22 @@ The ranges are those of the installation guide of CANN 8.2.RC1. They are not app
     ),
     run=run,
     severity=Severity.MEDIUM,
-    log_signatures=(r"No module named '(?:decorator|tbe)'", r"/site-packages/tbe/.*from decorator import"),
+    log_signatures=(
+        LogSignature(
+            pattern=r"\[Init\]\[Env\]init env failed",
+            source="https://github.com/Ascend/pytorch/issues/7",
+            strength=2,
+        ),
+        LogSignature(
+            pattern=r"No module named '(?:decorator|attrs?|sympy|cffi|pathlib2|absl)'",
+            source="https://github.com/microsoft/onnxruntime/issues/14121",
+        ),
+        LogSignature(
+            pattern=r"/site-packages/tbe/[^\n]{1,200}\bfrom decorator import",
+            source="https://github.com/microsoft/onnxruntime/issues/14121",
+            strength=3,
+        ),
+    ),
     tags=("ascend", "cann", "python"),
 )
 

@@ -3,9 +3,19 @@
 Rests on the played import orders (probes libraries and onnxruntime.providers)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from infra_doctor.plugin import Check, CheckContext, Command, Evidence, EvidenceKind, Finding, Severity, Status
+from infra_doctor.plugin import (
+    Check,
+    CheckContext,
+    Command,
+    Evidence,
+    EvidenceKind,
+    Finding,
+    LogSignature,
+    Severity,
+    Status,
+    record,
+)
 from infra_doctor_probes.detect.libraries import FrameworkImport
 from infra_doctor_probes.detect.onnxruntime import ProviderLoad
 from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild
@@ -26,7 +36,7 @@ from infra_doctor_probes.loading.orders import ORT, PRELOAD, TORCH
 from infra_doctor_probes.loading.process import Missing
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Case:
     """One consumer of cuDNN: what it misses by itself, and the orders in which it has its cuDNN."""
 
@@ -202,9 +212,65 @@ when they are first used, so an incomplete copy fails late as well.""",
     run=run,
     severity=Severity.HIGH,
     log_signatures=(
-        r"libcudnn(?:_\w+)?\.so\.\d+: cannot open shared object file",
-        r"Unable to load any of \{libcudnn",
-        r"cuDNN is unavailable",
+        LogSignature(
+            pattern=r"libcudnn(?:_\w{2,40})?\.so(?:\.\d{1,2}){0,3}: cannot open shared object file",
+            source="https://github.com/microsoft/onnxruntime/issues/19616",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Unable to load any of \{libcudnn_\w{2,40}\.so",
+            source="https://github.com/MahmoudAshraf97/whisper-diarization/issues/259",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"cuDNN is unavailable",
+            source="https://github.com/microsoft/onnxruntime/issues/25609",
+        ),
+        LogSignature(
+            pattern=r"Could not load dynamic library 'libcudnn\.so[\d.]{0,9}'",
+            source="https://github.com/system76/cuda/issues/17",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"onnxruntime_providers_\w{3,12}\.dll[^\n]{1,60}cudnn\w{0,30}64_\d{1,2}\.dll\W{1,3}which is missing",
+            source="https://github.com/Zeyi-Lin/HivisionIDPhotos/issues/279",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Could not load dynamic library 'cudnn64_\d{1,2}\.dll'",
+            source="https://github.com/tensorflow/tensorflow/issues/38822",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Could not locate cudnn\w{0,30}64_\d{1,2}\.dll",
+            source="https://github.com/Huanshere/VideoLingo/issues/188",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"third-party dynamic library \((?:libcudnn\.so[\d.]{0,8}|cudnn64_\d{1,2}\.dll)\) "
+            r"that Paddle depends on is not configured correctly",
+            source="https://github.com/PaddlePaddle/Paddle/issues/50195",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Cannot load cudnn shared library",
+            source="https://github.com/PaddlePaddle/Paddle/issues/36238",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Could not load library cudnn\w{0,30}64_\d{1,2}\.dll\. Error code 1\d\d",
+            source="https://github.com/tensorflow/tensorflow/issues/63455",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Could not initialize cudnn, please check cudnn installation",
+            source="https://github.com/NVIDIA-AI-IOT/torch2trt/issues/554",
+        ),
+        LogSignature(
+            pattern=r"Couldn't open CUDA library libcudnn\.so",
+            source="https://github.com/tensorflow/tensorflow/issues/24",
+            strength=3,
+        ),
     ),
     explained_by=("CUDNN-MIX", "PY-CLOBBER-NV"),
     follows=same_library,

@@ -12,12 +12,14 @@ from infra_doctor.plugin import (
     Evidence,
     EvidenceKind,
     Finding,
+    LogSignature,
     Severity,
     Status,
     numbers,
 )
 from infra_doctor_probes.detect.libraries import FrameworkImport
 from infra_doctor_probes.detect.onnxruntime import ProviderLoad
+from infra_doctor_probes.detect.opened_later import FrameworkLibraries
 from infra_doctor_probes.in_target import Seen, at_most_warn, nvidia_gpu, same_library, titled
 from infra_doctor_probes.loading.names import library_name
 
@@ -53,6 +55,7 @@ def wrong_majors(ctx: CheckContext) -> Iterator[Finding]:
     told = set()
     wants = [(f.consumer, f.missing) for f in ctx.facts(FrameworkImport)]
     wants += [(f.wheel, f.missing) for f in ctx.facts(ProviderLoad) if f.name == "CUDAExecutionProvider"]
+    wants += [(f.consumer, f.missing) for f in ctx.facts(FrameworkLibraries)]
     for consumer, all_missing in wants:
         for missing in all_missing:
             name = library_name(missing.soname)
@@ -75,8 +78,8 @@ def wrong_majors(ctx: CheckContext) -> Iterator[Finding]:
                     ),
                 ),
                 remedy=f"Install a cuDNN {name.major} for the same CUDA major beside it, or a version of"
-                f" {titled(ctx, consumer).split(' ')[0]} that is built with cuDNN {there} (ONNX Runtime: 1.19 and newer for"
-                " CUDA 12; PyTorch: 2.4 and newer).",
+                f" {titled(ctx, consumer).split(' ')[0]} that is built with cuDNN {there} (cuDNN 9: ONNX Runtime from 1.19 on for"
+                " CUDA 12, PyTorch from 2.4, TensorFlow from 2.18).",
             )  # fmt: skip
 
 
@@ -186,9 +189,50 @@ tell them apart.""",
     run=run,
     severity=Severity.HIGH,
     log_signatures=(
-        r"CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH",
-        r"cuDNN version incompatibility: PyTorch was compiled\s+against",
-        r"undefined symbol: .*libcudnn_\w+\.so",
+        LogSignature(
+            pattern=r"Found cuDNN version \d{4,5}, but JAX was built against version",
+            source="https://github.com/MIT-REALM/gcbfplus/issues/1",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Could not create cudnn handle: CUDNN_STATUS_\w{4,40}",
+            source="https://github.com/jax-ml/jax/issues/16078",
+            strength=1,
+        ),
+        LogSignature(
+            pattern=r"CUDNN_STATUS_(?:SUBLIBRARY_)?VERSION_MISMATCH",
+            source="https://github.com/pytorch/pytorch/issues/119989",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"cuDNN version incompatibility: PyTorch was compiled\s{1,4}against",
+            source="https://github.com/gladiaio/gladia/issues/928",
+        ),
+        LogSignature(
+            pattern=r"undefined symbol: [^\n]{0,120}libcudnn_\w{2,40}\.so",
+            source="https://github.com/pytorch/pytorch/issues/104591",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Could not load library lib(?:cublasLt|cublas|nvrtc)\.so\.\d{1,2}\. Error",
+            source="https://github.com/jax-ml/jax/issues/14931",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Loaded runtime CuDNN library: [\d.]{3,12} but source was compiled with",
+            source="https://github.com/jax-ml/jax/issues/22416",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Outdated cuDNN installation found",
+            source="https://github.com/rgommers/pixi-dev-scipystack/issues/1",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"TensorRT was linked against cuDNN [\d.]{3,12} but loaded cuDNN [\d.]{3,12}",
+            source="https://github.com/NVIDIA/TensorRT/issues/317",
+            strength=1,
+        ),
     ),
     explained_by=("LDPATH-SHADOW", "TORCH-ORT-CUDA", "PY-CLOBBER-NV"),
     follows=same_library,

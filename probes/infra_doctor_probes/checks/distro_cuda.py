@@ -5,7 +5,17 @@ it is unable to compile for the GPU and something shows that CUDA code is compil
 
 from collections.abc import Iterator
 
-from infra_doctor.plugin import Check, CheckContext, Component, Evidence, Finding, Severity, Status, major_minor
+from infra_doctor.plugin import (
+    Check,
+    CheckContext,
+    Component,
+    Evidence,
+    Finding,
+    LogSignature,
+    Severity,
+    Status,
+    major_minor,
+)
 from infra_doctor_probes.checks.nvcc_mismatch import sign_of_compiling
 from infra_doctor_probes.detect.cuda_toolkit import CudaEnvironment
 from infra_doctor_probes.from_matrix import row_evidence
@@ -113,7 +123,12 @@ It is no fault where nothing is compiled: wheels bring their own CUDA runtime.""
     ),
     run=run,
     severity=Severity.LOW,
-    log_signatures=(r"nvcc fatal\s*: Unsupported gpu architecture",),
+    log_signatures=(
+        LogSignature(
+            pattern=r"nvcc fatal\s*: Unsupported gpu architecture",
+            source="https://packages.ubuntu.com/search?keywords=nvidia-cuda-toolkit",
+        ),
+    ),
     tags=("nvidia", "build"),
 )
 

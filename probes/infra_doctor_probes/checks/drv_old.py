@@ -1,4 +1,4 @@
-"""DRV-OLD: the loaded driver is older than the CUDA family of something installed needs, or there is none.
+"""DRV-OLD: the loaded driver is older than the CUDA family of something installed needs.
 
 Rests on the matrix rule `cuda-driver-family`, which also knows what a cuda-compat library in front changes."""
 
@@ -9,15 +9,15 @@ from infra_doctor.plugin import (
     CheckContext,
     Compatibility,
     Component,
-    Confidence,
     Finding,
+    LogSignature,
     Severity,
-    Status,
     major,
 )
-from infra_doctor_probes.from_matrix import Rows, findings, label, listed, others
+from infra_doctor_probes.detect.system import Container
+from infra_doctor_probes.from_matrix import Rows, findings, others
 from infra_doctor_probes.in_target import given_none
-from infra_doctor_probes.tables.common import RUNTIMES, cuda_consumers, cuda_use, first_row, is_wsl, nvidia_gpus
+from infra_doctor_probes.tables.common import RUNTIMES, cuda_use, first_row, is_wsl, nvidia_gpus, text
 from infra_doctor_probes.tables.cuda_driver import data_centre
 from infra_doctor_probes.tables.wheel_arch import torch_advice
 
@@ -28,7 +28,7 @@ def run(context: CheckContext) -> Iterator[Finding]:
         yield CHECK.skip("this container was given no NVIDIA GPU: the driver is its host's")
         return
     if context.component("driver:nvidia") is None:
-        yield from not_loaded(context)
+        yield CHECK.skip("no NVIDIA driver is loaded")
         return
     rows = of_consumers(context, context.judged("cuda-driver-family"))
     if not rows:
@@ -59,28 +59,6 @@ def version_of(context: CheckContext) -> str:
     return (driver.version if driver else None) or "of unknown version"
 
 
-def not_loaded(context: CheckContext) -> Iterator[Finding]:
-    """A GPU on the bus that no NVIDIA driver serves, and packages that would use it."""
-    idle = [
-        g for g in nvidia_gpus(context)
-        if g.attributes.get("seen_by") == "pci" and g.attributes.get("driver_module") != "nvidia"
-    ]  # fmt: skip
-    consumers = [wheel for wheel, _ in cuda_consumers(context) if wheel.name not in RUNTIMES]
-    if not idle or not consumers:
-        yield CHECK.skip("no NVIDIA driver is loaded")
-        return
-    bound = idle[0].attributes.get("driver_module")
-    yield CHECK.finding(
-        Status.WARN,
-        f"no NVIDIA driver serves {idle[0].name}: {listed(label(context, w.key) for w in consumers)} cannot use it",
-        subject=(*(g.key for g in idle), *(w.key for w in consumers)),
-        detail=f"The kernel driver of the GPU is {bound}." if bound else "No kernel driver is bound to the GPU.",
-        evidence=[e for g in idle for e in g.evidence[:1]],
-        confidence=Confidence.OBSERVED,
-        remedy=NOT_LOADED_REMEDY + " " + needs(context, consumers),
-    )
-
-
 def needs(context: CheckContext, wheels: list[Component]) -> str:
     """`CUDA 13 needs R580 or newer.` for the CUDA majors of these wheels."""
     column = "windows" if is_wsl(context) else "linux"
@@ -99,12 +77,12 @@ def remedy(context: CheckContext, rows: Rows) -> str:
         newer = (
             "Install a newer NVIDIA driver **in Windows**, never inside WSL (there it would hide the one of Windows)."
         )
+    elif (stuck := without_newer_driver(context, wheels)) is not None:
+        return f"{stuck} Keep the driver: {torch_words(context, wheels) or OTHER_BUILD}"
     else:
-        newer = "Install a newer NVIDIA driver (on the host, if this is a container)."
-    torch = next((w for w in wheels if w.name == "torch"), None)
-    keep = torch_advice(context, torch) if torch is not None else ""
-    other = keep or "install the build of the package for the CUDA family that it serves."
-    words = [newer, needs(context, wheels), "Or keep the driver:", other]
+        inside = context.fact(Container) is not None
+        newer = "Install a newer NVIDIA driver" + (" on this container's host." if inside else ".")
+    words = [newer, needs(context, wheels), "Or keep the driver:", torch_words(context, wheels) or OTHER_BUILD]
     if not is_wsl(context) and all(data_centre(g) for g in nvidia_gpus(context)):
         words.append("On data-centre GPUs the package cuda-compat of the newer CUDA release is a third way.")
     elif any(c.origin == "cuda-compat" and c.attributes.get("first") for c in context.by_kind("libcuda")):
@@ -114,11 +92,30 @@ def remedy(context: CheckContext, rows: Rows) -> str:
     return " ".join(words)
 
 
-NOT_LOADED_REMEDY = (
-    "Install the NVIDIA driver by the distribution's package or NVIDIA's repository (it keeps nouveau off), then reboot. Where it"
-    " is installed already, its module was not built for the running kernel (`dkms status`) or Secure Boot refuses it"
-    " (`mokutil --sb-state`)."
-)
+def torch_words(context: CheckContext, wheels: list[Component]) -> str:
+    """Which build of torch the driver serves."""
+    torch = next((w for w in wheels if w.name == "torch"), None)
+    return torch_advice(context, torch) if torch is not None else ""
+
+
+def without_newer_driver(context: CheckContext, wheels: list[Component]) -> str | None:
+    """The sentence on a GPU whose last driver branch is older than what these wheels need."""
+    uses = [use for w in wheels if (use := cuda_use(w)) is not None]
+    rows = [first_row("cuda_families", cuda_major=str(major(use.cuda))) for use in uses]
+    needed = max((major(row["linux"]) or 0 for row in rows if row is not None), default=0)
+    for gpu in nvidia_gpus(context):
+        last = first_row("gpu_last_driver", cc=text(gpu, "compute_capability"))
+        if last is not None and int(last["last_driver_branch"][1:]) < needed:
+            return f"No newer driver serves {gpu.name}: {last['last_driver_branch']} is the last branch for {last['arch']}."
+    return None
+
+
+def follows(finding: Finding, cause: Finding) -> bool:
+    """A package without code for the GPU is to be replaced anyway, whatever the driver."""
+    return cause.id != "ARCH" or bool({k for k in finding.subject if k.startswith("wheel:")} & set(cause.subject))
+
+
+OTHER_BUILD = "install the build of the package for the CUDA family that it serves."
 REMEDY = (
     "Install a newer NVIDIA driver (on the host, if this is a container; in Windows, if this is WSL): CUDA 13 needs R580 or"
     " newer, CUDA 12 R525, CUDA 11 R450. Or keep the driver and install the build of the package for the CUDA family that it"
@@ -139,8 +136,7 @@ be compiled at run time and is newer than the driver (error 222), functions of n
 *Forward compatibility* (the package `cuda-compat`) puts a newer user-mode driver beside an older kernel module. It holds on
 data-centre GPUs and a few others, on Linux.
 
-A GPU that no NVIDIA driver serves at all (nouveau, or a module that did not load) is a warning here where packages built for
-CUDA are installed: they then run on the CPU.""",
+Not meant here: a GPU that no NVIDIA driver serves at all (NOUVEAU).""",
     remediation=REMEDY,
     sources=(
         "https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html",
@@ -150,12 +146,59 @@ CUDA are installed: they then run on the CPU.""",
     run=run,
     severity=Severity.HIGH,
     log_signatures=(
-        r"CUDA driver version is insufficient for CUDA runtime version",
-        r"The NVIDIA driver on your system is too old",
-        r"cudaErrorInsufficientDriver",
+        LogSignature(
+            pattern=r"CUDA driver version is insufficient for CUDA runtime version",
+            source="https://github.com/NVIDIA/nvidia-docker/issues/400",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"The NVIDIA driver on your system is too old",
+            source="https://github.com/nagadomi/nunif/issues/702",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"cudaErrorInsufficientDriver",
+            source="https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"requirement error: unsatisfied condition: (?:cuda|driver) ?[<>=]{1,2}",
+            source="https://github.com/theroyallab/tabbyAPI/issues/324",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"provided PTX was compiled with an unsupported toolchain",
+            source="https://github.com/fauxpilot/fauxpilot/issues/19",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"cudaErrorUnsupportedPtxVersion|CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
+            source="https://github.com/NVIDIA/nvbandwidth/issues/61",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"libcuda\.so[.\d]{0,16}: undefined symbol: cu[A-Z]\w{3,50}",
+            source="https://github.com/ollama/ollama/issues/5493",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"\bcuda[A-Z]\w{3,30} err: 35(?!\d)",
+            source="https://github.com/NixOS/nixpkgs/issues/349617",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"your nvidia driver is too old or missing",
+            source="https://github.com/NixOS/nixpkgs/issues/349617",
+        ),
+        LogSignature(
+            pattern=r"Triton Error \[CUDA\]: device kernel image is invalid",
+            source="https://github.com/triton-lang/triton/issues/3001",
+            strength=1,
+        ),
     ),
-    explained_by=("NVML-MISMATCH",),
-    tags=("nvidia", "driver"),
+    explained_by=("NVML-MISMATCH", "ARCH"),
+    follows=follows,
+    tags=("nvidia", "driver", "planned"),
 )
 
 CHECKS = (CHECK,)

@@ -5,7 +5,7 @@ wheel carries against the version seen."""
 
 from collections.abc import Iterator
 
-from infra_doctor.plugin import Check, CheckContext, Confidence, Finding, Severity, Status
+from infra_doctor.plugin import Check, CheckContext, Confidence, Finding, LogSignature, Severity, Status
 from infra_doctor_probes.detect.symbol_versions import SymbolVersions
 from infra_doctor_probes.from_matrix import findings, label, others
 
@@ -74,7 +74,23 @@ container's base was changed, or a wheel was forced.
     ),
     run=run,
     severity=Severity.HIGH,
-    log_signatures=(r"version [`']GLIBC_2\.\d+' not found", r"version [`']GLIBCXX_3\.4\.\d+' not found"),
+    log_signatures=(
+        LogSignature(
+            pattern=r"version [`']GLIBC_2\.\d{1,2}' not found",
+            source="https://github.com/vllm-project/vllm/issues/6562",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"version [`']GLIBCXX_3\.4\.\d{1,2}' not found",
+            source="https://github.com/kvcache-ai/ktransformers/issues/439",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"version [`']CXXABI_1\.3\.\d{1,2}' not found",
+            source="https://github.com/pytorch/pytorch/issues/157709",
+            strength=3,
+        ),
+    ),
     tags=("system",),
 )
 

@@ -3,17 +3,8 @@
 Each import order is played twice, with and without the variable; only a copy of another version is a finding."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from infra_doctor.plugin import (
-    Check,
-    CheckContext,
-    Component,
-    Finding,
-    Severity,
-    Status,
-    numbers,
-)
+from infra_doctor.plugin import Check, CheckContext, Component, Finding, LogSignature, Severity, Status, numbers, record
 from infra_doctor_probes.detect.libraries import LibraryPath, LibraryPathEffect
 from infra_doctor_probes.in_target import Seen, nvidia_gpu, titled
 
@@ -44,7 +35,7 @@ def run(ctx: CheckContext) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Shadow:
     """One copy that hides another in one import order."""
 
@@ -131,9 +122,36 @@ variable brings a newer library of the same major, which NVIDIA keeps compatible
     run=run,
     severity=Severity.HIGH,
     log_signatures=(
-        r"undefined symbol: __nvJitLink\w+",
-        r"cuDNN version incompatibility",
-        r"Looks like your LD_LIBRARY_PATH contains incompatible version of cudnn",
+        LogSignature(
+            pattern=r"Found (?:CUDA|cu(?:SOLVER|SPARSE|BLAS|FFT|PTI)) version \d{4,6}, but JAX was built against version",
+            source="https://github.com/KosinskiLab/AlphaPulldown/issues/237",
+            strength=2,
+        ),
+        LogSignature(
+            pattern=r"version lib(?:cu\w{2,12}|nvJitLink|nvrtc|nccl)\.so\.\d{1,2} not defined in file \S{1,200}"
+            r" with link time reference",
+            source="https://github.com/microsoft/onnxruntime/issues/8594",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"undefined symbol: __nvJitLink\w{3,60}",
+            source="https://github.com/pytorch/pytorch/issues/111469",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"cuDNN version incompatibility: PyTorch was compiled\s{1,4}against",
+            source="https://github.com/pytorch/pytorch/issues/80637",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Looks like your LD_LIBRARY_PATH contains incompatible version of cudnn",
+            source="https://github.com/gladiaio/gladia/issues/928",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"libcublas\.so\.\d{1,2}: (?:undefined symbol: |symbol )\w{3,60},? version libcublasLt\.so",
+            source="https://github.com/Kaggle/docker-python/issues/1258",
+        ),
     ),
     tags=("loader", "environment"),
 )

@@ -5,7 +5,18 @@ compiled here: a package that compiles at run time, or TORCH_CUDA_ARCH_LIST."""
 
 from collections.abc import Iterator
 
-from infra_doctor.plugin import Check, CheckContext, Component, Evidence, EvidenceKind, Finding, Severity, Status, major
+from infra_doctor.plugin import (
+    Check,
+    CheckContext,
+    Component,
+    Evidence,
+    EvidenceKind,
+    Finding,
+    LogSignature,
+    Severity,
+    Status,
+    major,
+)
 from infra_doctor_probes.detect.cuda_toolkit import CudaEnvironment
 
 # Packages that build extensions by torch.utils.cpp_extension when they are used, and refuse a toolkit of another major
@@ -17,15 +28,36 @@ def run(context: CheckContext) -> Iterator[Finding]:
     """One finding per target with a CUDA build of torch."""
     environment = context.fact(CudaEnvironment)
     toolkit = context.component(environment.default_toolkit) if environment and environment.default_toolkit else None
-    if environment is None or toolkit is None or not toolkit.attributes.get("nvcc_path"):
-        yield CHECK.skip("no nvcc is installed that a build would take")
-        return
     torches = [c for c in context.by_kind("wheel") if c.name == "torch" and c.attributes.get("cuda")]
+    if environment is None or toolkit is None or not toolkit.attributes.get("nvcc_path"):
+        found = [f for torch in torches if (f := without_nvcc(context, torch))]
+        yield from found or [CHECK.skip("no nvcc is installed that a build would take")]
+        return
     if not torches:
         yield CHECK.skip("no CUDA build of PyTorch is installed")
         return
     for torch in torches:
         yield judge(context, environment, toolkit, torch)
+
+
+def without_nvcc(context: CheckContext, torch: Component) -> Finding | None:
+    """A package of torch's environment that compiles when it is used, on a machine with a GPU and no toolkit at all."""
+    if not any(g.attributes.get("vendor") == "nvidia" for g in context.by_kind("gpu")):
+        return None
+    sign = sign_of_compiling(context, None, torch.target)
+    if sign is None:
+        return None
+    return CHECK.finding(
+        Status.WARN,
+        f"no nvcc is installed, and {sign.text}",
+        subject=(torch.key,),
+        detail="What it has to compile fails by: CUDA_HOME does not exist, unable to compile CUDA op(s).",
+        evidence=[*torch.evidence, sign],
+        remedy=(
+            f"Where those kernels are needed, install a toolkit of CUDA {major(str(torch.attributes['cuda']))}.x and point"
+            " CUDA_HOME at it."
+        ),
+    )
 
 
 def judge(context: CheckContext, environment: CudaEnvironment, toolkit: Component, torch: Component) -> Finding:
@@ -56,9 +88,11 @@ def judge(context: CheckContext, environment: CudaEnvironment, toolkit: Componen
     )
 
 
-def sign_of_compiling(context: CheckContext, environment: CudaEnvironment, target: str | None) -> Evidence | None:
+def sign_of_compiling(
+    context: CheckContext, environment: CudaEnvironment | None, target: str | None
+) -> Evidence | None:
     """What shows that CUDA code is compiled in this target (None: in any)."""
-    if environment.arch_list:
+    if environment is not None and environment.arch_list:
         return Evidence(
             kind=EvidenceKind.ENVIRONMENT,
             source="TORCH_CUDA_ARCH_LIST",
@@ -84,18 +118,35 @@ CHECK = Check(
 where that toolkit's CUDA major differs from the one that torch was built with: *The detected CUDA version (11.8) mismatches
 the version that was used to compile PyTorch (12.4)*. Another minor version is only warned about.
 
+A package that compiles when it is used (DeepSpeed) beside a CUDA build of PyTorch, on a machine with a GPU and no toolkit at
+all, is warned about too: *CUDA_HOME does not exist, unable to compile CUDA op(s)*.
+
 **Those who only install wheels need no toolkit at all**, and a different one does them no harm.""",
     remediation="Build with a toolkit of torch's CUDA major (CUDA_HOME), or install the torch build of the toolkit's CUDA.",
     sources=(
         "https://github.com/pytorch/pytorch/blob/main/torch/utils/cpp_extension.py",
         "https://github.com/pytorch/pytorch/issues/73047",
         "https://github.com/deepspeedai/DeepSpeedExamples/issues/370",
+        "https://github.com/deepspeedai/DeepSpeed/issues/2772",
     ),
     run=run,
     severity=Severity.LOW,
     log_signatures=(
-        r"The detected CUDA version \([\d.]+\) mismatches the version that was used to compile",
-        r"Installed CUDA version [\d.]+ does not match the version torch was compiled with",
+        LogSignature(
+            pattern=r"CUDA_HOME does not exist, unable to compile CUDA op",
+            source="https://github.com/deepspeedai/DeepSpeed/issues/2772",
+            strength=2,
+        ),
+        LogSignature(
+            pattern=r"The detected CUDA version \([\d.]{2,9}\) mismatches the version that was used to compile",
+            source="https://github.com/pytorch/pytorch/issues/73047",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Installed CUDA version [\d.]{2,9} does not match the version torch was compiled with",
+            source="https://github.com/deepspeedai/DeepSpeedExamples/issues/370",
+            strength=3,
+        ),
     ),
     explained_by=("DISTRO-CUDA",),
     tags=("nvidia", "build"),

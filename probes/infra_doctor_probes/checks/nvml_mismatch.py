@@ -5,10 +5,23 @@ NVML session that worked outweighs file names."""
 
 from collections.abc import Iterator
 
-from infra_doctor.plugin import Check, CheckContext, Component, Confidence, Finding, Severity, Status, version_key
+from infra_doctor.plugin import (
+    Check,
+    CheckContext,
+    Component,
+    Confidence,
+    Finding,
+    LogSignature,
+    Severity,
+    Status,
+    major,
+    version_key,
+)
 from infra_doctor_probes.detect.nvidia_driver import NvidiaDriverSources, NvidiaKernelModule
 from infra_doctor_probes.detect.nvidia_gpu import NvmlSession
-from infra_doctor_probes.in_target import given_none
+from infra_doctor_probes.detect.system import Container
+from infra_doctor_probes.in_target import Seen, given_none, nvidia_gpu
+from infra_doctor_probes.tables.common import RUNTIMES, cuda_consumers
 
 VERSION_MISMATCH = 18  # NVML_ERROR_LIB_RM_VERSION_MISMATCH
 
@@ -26,7 +39,7 @@ def run(context: CheckContext) -> Iterator[Finding]:
         yield CHECK.skip("this container was given no NVIDIA GPU: the module is its host's")
         return
     if not copies and not refused:
-        yield CHECK.skip("no libnvidia-ml and no libcuda is there")
+        yield without_libraries(context, module)
         return
     taken = tuple(c for c in copies if c.attributes.get("first"))
     yield judge(context, module, session, taken, refused=refused)
@@ -75,6 +88,25 @@ def judge(
     )
 
 
+def without_libraries(context: CheckContext, module: NvidiaKernelModule) -> Finding:
+    """The kernel module alone: a fail where something here is built for CUDA. Containers lack them for reasons of their own."""
+    users = [w for w, _ in cuda_consumers(context) if w.name not in RUNTIMES]
+    if not users or context.fact(Container) is not None or nvidia_gpu(context) is not Seen.PRESENT:
+        return CHECK.skip("no libnvidia-ml and no libcuda is there")
+    branch = major(module.version)
+    return CHECK.finding(
+        Status.FAIL,
+        f"kernel module {module.version} is loaded, and the driver's libraries are not installed",
+        subject=("driver:nvidia", *(w.key for w in users)),
+        detail="No libcuda and no libnvidia-ml was found where drivers put them: no CUDA program finds a GPU.",
+        evidence=module.evidence,
+        confidence=Confidence.DERIVED,
+        remedy=f"Install the driver's libraries of exactly version {module.version}, from where the module came: on Ubuntu"
+        f" `libnvidia-compute-{branch}` and `nvidia-utils-{branch}`, on Debian `nvidia-driver-libs`, with the runfile the whole"
+        " driver.",
+    )
+
+
 def works(session: NvmlSession | None) -> bool:
     """Whether an NVML session was opened: NVML itself refuses a module of another version."""
     return session is not None and not session.error and session.driver_version is not None
@@ -109,6 +141,8 @@ replaces the libraries at once and the module only at the next reboot: from then
 Driver/library version mismatch*. Installing the distribution's `nvidia-cuda-toolkit` can do the same by pulling in the
 libraries of another driver.
 
+A module without any library beside it is reported too, where something is built for CUDA.
+
 Not meant here: `cuda-compat`, whose libcuda is newer than the module on purpose.""",
     remediation=REMEDY,
     sources=(
@@ -119,9 +153,27 @@ Not meant here: `cuda-compat`, whose libcuda is newer than the module on purpose
     run=run,
     severity=Severity.HIGH,
     log_signatures=(
-        r"Driver/library version mismatch",
-        r"NVML/RM version mismatch",
-        r"NVRM: API mismatch: the client has the version",
+        LogSignature(
+            pattern=r"Driver/library version mismatch",
+            source="https://github.com/NVIDIA/ubuntu-packaging-nvidia-driver/issues/3",
+        ),
+        LogSignature(
+            pattern=r"NVML/RM version mismatch",
+            source="https://github.com/NVIDIA/ubuntu-packaging-nvidia-driver/issues/3",
+        ),
+        LogSignature(
+            pattern=r"NVRM: API mismatch: the client has the version",
+            source="https://github.com/NVIDIA/ubuntu-packaging-nvidia-driver/issues/3",
+        ),
+        LogSignature(
+            pattern=r"kernel version [\d.]{5,14} does not match DSO version [\d.]{5,14}",
+            source="https://github.com/tensorflow/tensorflow/issues/1158",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"nvml error: driver/library version mismatch",
+            source="https://github.com/NVIDIA/nvidia-container-toolkit/issues/394",
+        ),
     ),
     tags=("nvidia", "driver"),
 )

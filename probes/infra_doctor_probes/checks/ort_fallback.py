@@ -4,7 +4,17 @@ Rests on the loader's algorithm over the provider's ELF dependencies, in each im
 
 from collections.abc import Iterator
 
-from infra_doctor.plugin import Check, CheckContext, Evidence, EvidenceKind, Finding, Severity, Status, major_minor
+from infra_doctor.plugin import (
+    Check,
+    CheckContext,
+    Evidence,
+    EvidenceKind,
+    Finding,
+    LogSignature,
+    Severity,
+    Status,
+    major_minor,
+)
 from infra_doctor_probes.detect.onnxruntime import ProviderLoad
 from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild
 from infra_doctor_probes.in_target import (
@@ -208,11 +218,54 @@ interpreter's own ELF, for each import order. From 1.28 on cuDNN is no such depe
     run=run,
     severity=Severity.HIGH,
     log_signatures=(
-        r"Failed to create CUDAExecutionProvider",
-        r"Failed to load library libonnxruntime_providers_\w+\.so",
-        r"Specified provider '\w+ExecutionProvider' is not in available provider names",
+        LogSignature(
+            pattern=r"Failed to create CUDAExecutionProvider",
+            source="https://github.com/microsoft/onnxruntime/issues/25609",
+        ),
+        LogSignature(
+            pattern=r"Failed to load library \S{0,200}onnxruntime_providers_\w{2,20}\.(?:so|dll)",
+            source="https://github.com/microsoft/onnxruntime/issues/19616",
+            strength=1,
+        ),
+        LogSignature(
+            pattern=r"LoadLibrary failed with error 126[^\n]{0,200}onnxruntime_providers_cuda",
+            source="https://github.com/microsoft/onnxruntime/issues/21825",
+        ),
+        LogSignature(
+            pattern=r"Specified provider '\w{2,40}ExecutionProvider' is not in available provider names",
+            source="https://github.com/microsoft/onnxruntime/issues/26996",
+            strength=1,
+        ),
+        LogSignature(
+            pattern=r"ONNX Runtime is using the CPU",
+            source="https://github.com/microsoft/onnxruntime/issues/21825",
+            strength=1,
+        ),
+        LogSignature(
+            pattern=r"onnxruntime_providers_\w{2,20}\.dll[^\n]{1,80}\.dll\W{1,3}which is missing",
+            source="https://github.com/yalue/onnxruntime_go/issues/124",
+        ),
+        LogSignature(
+            pattern=r"Failed to load library, error code: 12[67]",
+            source="https://github.com/microsoft/onnxruntime/issues/8177",
+        ),
+        LogSignature(
+            pattern=r"LoadLibrary failed with error 12[67][^\n]{0,240}onnxruntime_providers_(?!cuda)\w",
+            source="https://github.com/intel/onnxruntime/issues/771",
+        ),
+        LogSignature(
+            pattern=r"SessionOptionsAppendExecutionProvider_\w{2,20}: Failed to load shared library",
+            source="https://github.com/microsoft/onnxruntime/issues/8177",
+        ),
+        LogSignature(
+            pattern=r"Failed to create (?:Tensorrt|ROCM|MIGraphX|OpenVINO|CANN|Dml)ExecutionProvider",
+            source="https://github.com/microsoft/onnxruntime/issues/12639",
+            strength=1,
+        ),
     ),
     explained_by=(
+        "CUDA-MAJOR",
+        "CUDNN-LAYOUT",
         "PY-CLOBBER-ORT",
         "CUDNN-MIX",
         "CUDNN-MISSING",

@@ -4,8 +4,10 @@ RECORD says who claims a file, sha256 says whose bytes it holds (probe python.wh
 
 from collections.abc import Iterator
 
-from infra_doctor.plugin import Check, CheckContext, Finding, Severity, Status
+from infra_doctor.plugin import Check, CheckContext, Finding, LogSignature, Severity, Status
 from infra_doctor_probes.detect.libraries import FrameworkImport
+from infra_doctor_probes.detect.onnxruntime import ProviderLoad
+from infra_doctor_probes.detect.opened_later import FrameworkLibraries
 from infra_doctor_probes.detect.wheel_files import WheelContest, WheelFilesGone
 from infra_doctor_probes.in_target import (
     Seen,
@@ -22,7 +24,9 @@ from infra_doctor_probes.in_target import (
 def run(ctx: CheckContext) -> Iterator[Finding]:
     """One finding per contested group and per wheel with missing files."""
     contests = [
-        c for c in ctx.facts(WheelContest) if c.libraries and all(wheel_name(w).startswith("nvidia-") for w in c.wheels)
+        c
+        for c in ctx.facts(WheelContest)
+        if (c.libraries or c.unread) and all(wheel_name(w).startswith("nvidia-") for w in c.wheels)
     ]
     gone = [f for f in ctx.facts(WheelFilesGone) if wheel_name(f.wheel).startswith("nvidia-")]
     for contest in contests:
@@ -46,10 +50,10 @@ def contested(ctx: CheckContext, contest: WheelContest) -> Finding:
     required = dict(contest.required_by)
     holders = {wheel for _, winners in contest.libraries for wheel in winners}
     losers = [w for w in contest.wheels if w not in holders]
-    wronged = [w for w in losers if w in required]
+    wronged = [w for w in losers if w in required] if contest.libraries else []
     keep = next((w for w in contest.wheels if w in required), next(iter(sorted(holders)), contest.wheels[0]))
-    file = contest.libraries[0][0]
-    owner = ", ".join(titled(ctx, w) for w in contest.libraries[0][1]) or "neither"
+    file, winners = contest.libraries[0] if contest.libraries else (contest.unread[0], ())
+    owner = ", ".join(titled(ctx, w) for w in winners) or ("neither" if contest.libraries else "one of them (not read)")
     return CHECK.finding(
         Status.FAIL if wronged and nvidia_gpu(ctx) is Seen.PRESENT else Status.WARN,
         f"{' and '.join(titled(ctx, w) for w in contest.wheels)} own one file: {file.rpartition('/')[2]} is that of {owner}",
@@ -80,7 +84,10 @@ def remedy(ctx: CheckContext, contest: WheelContest, keep: str) -> str:
 def files_gone(ctx: CheckContext, fact: WheelFilesGone) -> Finding:
     """Installed by its metadata, without its libraries."""
     required = f" {wheel_name(fact.required_by)} requires it." if fact.required_by else ""
-    if not is_missed(ctx, fact):
+    others = missed_by_others(ctx, fact)
+    if others:
+        required += f" {' and '.join(titled(ctx, k) for k in others)} cannot do without."
+    elif not is_missed(ctx, fact):
         required += " What was played of its imports does without: an image that was made smaller looks like this."
     return CHECK.finding(
         Status.FAIL if is_missed(ctx, fact) else Status.WARN,
@@ -99,6 +106,15 @@ def is_missed(ctx: CheckContext, fact: WheelFilesGone) -> bool:
     names = {path.rpartition("/")[2] for path in fact.gone}
     imports = [f for f in ctx.facts(FrameworkImport) if f.consumer == fact.required_by]
     return any(f.loads is False or names & {m.soname for m in f.missing} for f in imports)
+
+
+def missed_by_others(ctx: CheckContext, fact: WheelFilesGone) -> list[str]:
+    """Consumers of this environment, other than the wheel that requires it, that miss one of these files: at once or when
+    they first use it. Their own findings say what fails."""
+    names = {path.rpartition("/")[2] for path in fact.gone}
+    wants = [(x.wheel, m) for x in ctx.facts(ProviderLoad) if x.target == fact.target for m in x.missing]
+    wants += [(x.consumer, m) for x in ctx.facts(FrameworkLibraries) if x.target == fact.target for m in x.missing]
+    return sorted({key for key, missing in wants if missing.soname in names})
 
 
 def pinned(ctx: CheckContext, key: str) -> str:
@@ -122,7 +138,13 @@ too. The one installed last wins, and pip reports nothing. PyTorch then gets ano
     ),
     run=run,
     severity=Severity.HIGH,
-    log_signatures=(r"undefined symbol: nccl\w+",),
+    log_signatures=(
+        LogSignature(
+            pattern=r"undefined symbol: nccl\w{3,60}",
+            source="https://github.com/pytorch/pytorch/issues/186591",
+            strength=3,
+        ),
+    ),
     tags=("packages",),
 )
 

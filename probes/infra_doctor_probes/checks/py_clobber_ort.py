@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterator
 from dataclasses import replace
 
-from infra_doctor.plugin import Check, CheckContext, Finding, Severity, Status
+from infra_doctor.plugin import Check, CheckContext, Finding, LogSignature, Severity, Status
 from infra_doctor_probes.detect.wheel_files import WheelContest, WheelFilesGone
 from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild, ort_build
 from infra_doctor_probes.in_target import (
@@ -32,7 +32,7 @@ def run(ctx: CheckContext) -> Iterator[Finding]:
     gone = [f for f in ctx.facts(WheelFilesGone) if wheel_name(f.wheel).startswith("onnxruntime")]
     builds = ctx.facts(OnnxRuntimeBuild)
     for fact in gone:
-        if not any(b.target == fact.target and len(b.distributions) > 1 for b in builds):
+        if not any(b.target == fact.target and len(in_one_folder(ctx, b)) > 1 for b in builds):
             yield files_gone(ctx, fact)
     for build in builds:
         together = in_one_folder(ctx, build)
@@ -139,10 +139,16 @@ infra-doctor compares the digests in each RECORD with the files, so it can say w
     run=run,
     severity=Severity.HIGH,
     log_signatures=(
-        r"Specified provider 'CUDAExecutionProvider' is not in available provider names",
-        r"multiple onnxruntime packages are installed to the same location",
+        LogSignature(
+            pattern=r"Specified provider 'CUDAExecutionProvider' is not in available provider names",
+            source="https://github.com/microsoft/onnxruntime/issues/26996",
+        ),
+        LogSignature(
+            pattern=r"multiple onnxruntime packages are installed to the same location",
+            source="https://github.com/microsoft/onnxruntime/issues/26996",
+        ),
     ),
-    tags=("onnxruntime", "packages"),
+    tags=("onnxruntime", "packages", "planned"),
 )
 
 CHECKS = (CHECK,)

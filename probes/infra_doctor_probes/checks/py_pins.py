@@ -1,17 +1,35 @@
 """PY-PINS: installed versions against what the packages beside them pin.
 
 Rests on the matrix rules that read METADATA (or PyPI's, where none is installed): torch and its NVIDIA wheels, Triton,
-torchvision, JAX and its plug-ins, serving stacks, and the Python that wheels support."""
+torchvision, JAX and its plug-ins, serving stacks, every other package of the stack, and the Python that wheels support."""
 
 from collections.abc import Iterator
 
-from infra_doctor.plugin import Check, CheckContext, Confidence, Finding, Severity, Status, read_requirement
+from infra_doctor.plugin import (
+    Check,
+    CheckContext,
+    Confidence,
+    Finding,
+    LogSignature,
+    Severity,
+    Status,
+    read_requirement,
+)
 from infra_doctor_probes.detect.libraries import FrameworkImport
 from infra_doctor_probes.detect.wheel_metadata import WheelMetadata
 from infra_doctor_probes.from_matrix import Rows, findings, label, listed
 from infra_doctor_probes.in_target import pip_install
 
-RULES = ("torch-pins", "triton-torch", "torchvision-torch", "jax-jaxlib", "jax-plugin", "serving-torch", "python-floor")
+RULES = (
+    "torch-pins",
+    "triton-torch",
+    "torchvision-torch",
+    "jax-jaxlib",
+    "jax-plugin",
+    "serving-torch",
+    "python-floor",
+    "stack-pins",
+)
 
 
 def run(context: CheckContext) -> Iterator[Finding]:
@@ -98,12 +116,74 @@ wheel that torch requires and that is not installed is a failure where `import t
     run=run,
     severity=Severity.MEDIUM,
     log_signatures=(
-        r"ERROR: pip's dependency resolver does not currently take into account all the packages that are installed",
-        r"operator torchvision::nms does not exist",
-        r"jaxlib version .* is newer than and incompatible with jax version",
+        LogSignature(
+            pattern=r"Unexpected PJRT_\w{4,40} size: expected \d",
+            source="https://github.com/PlasmaControl/DESC/issues/1534",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"ERROR: pip's dependency resolver does not currently take into account all the packages that are installed",
+            source="https://github.com/torch/torch7/issues/1249",
+            strength=1,
+        ),
+        LogSignature(
+            pattern=r"[\w.-]{2,40} [\w.+!]{1,30} (?:requires|has requirement) [\w.-]{2,40}[^\n]{1,80}, but you(?: have|'ll have)",
+            source="https://github.com/2kpr/ComfyUI-PMRF/issues/11",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"operator torchvision::nms does not exist",
+            source="https://github.com/fudan-generative-vision/hallo/issues/98",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"load custom C\+\+ ops\. This can happen if your PyTorch and torchvision versions are incompatible",
+            source="https://github.com/Engineer-of-Stuff/stable-diffusion-paperspace/issues/111",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"jaxlib version [\w.+]{1,30} is newer than and incompatible with jax version",
+            source="https://github.com/jax-ml/jax/issues/17638",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"jaxlib is version [\w.+]{1,30}, but this version of jax requires version",
+            source="https://github.com/jax-ml/jax/pull/9419",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"JAX plugin \w{3,40} version [\w.]{1,20} is installed,\s{1,4}but it is not compatible with the installed",
+            source="https://github.com/ma-gilles/recovar/issues/64",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Mismatched PJRT plugin PJRT API version",
+            source="https://github.com/jax-ml/jax/issues/22416",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Descriptors cannot (?:not )?be created directly",
+            source="https://github.com/tensorflow/tensorboard/issues/5817",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Detected incompatible Protobuf Gencode/Runtime versions",
+            source="https://github.com/rules-proto-grpc/rules_proto_grpc/issues/404",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"compiled against version [\d.]{3,9} of the Protocol Buffer runtime library, which is not compatible",
+            source="https://github.com/protocolbuffers/protobuf/issues/9086",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"(?:No such operator|Could not find the operator) torchvision::",
+            source="https://github.com/pytorch/vision/issues/8289",
+            strength=3,
+        ),
     ),
     explained_by=("PY-CLOBBER-NV",),
-    tags=("python",),
+    tags=("python", "planned"),
 )
 
 CHECKS = (CHECK,)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from infra_doctor.plugin import Check, CheckContext, Confidence, Finding, Severity, Status
+from infra_doctor.plugin import Check, CheckContext, Confidence, Finding, LogSignature, Severity, Status
 from infra_doctor_probes.detect.nvml_bindings import DeprecatedPynvml
 
 
@@ -75,7 +75,11 @@ nvidia-ml-py. PyTorch warns: *The pynvml package is deprecated. Please install n
     ),
     run=run,
     severity=Severity.LOW,
-    log_signatures=(r"The pynvml package is deprecated",),
+    log_signatures=(
+        LogSignature(
+            pattern=r"The pynvml package is deprecated", source="https://pypi.org/project/pynvml/", strength=1
+        ),
+    ),
     tags=("nvidia", "python"),
 )
 

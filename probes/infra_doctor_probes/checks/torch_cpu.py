@@ -2,8 +2,20 @@
 
 from collections.abc import Iterator
 
-from infra_doctor.plugin import Check, CheckContext, Component, Confidence, Evidence, Finding, Severity, Status, numbers
+from infra_doctor.plugin import (
+    Check,
+    CheckContext,
+    Component,
+    Confidence,
+    Evidence,
+    Finding,
+    LogSignature,
+    Severity,
+    Status,
+    numbers,
+)
 from infra_doctor_probes.in_target import no_gpu, reinstall_words
+from infra_doctor_probes.tables.common import first_row, nvidia_gpus, text
 from infra_doctor_probes.tables.wheel_arch import torch_advice
 
 # Back ends that are plug-ins to PyTorch and are installed beside its CPU build.
@@ -31,7 +43,8 @@ def judge(
 ) -> Finding:
     """The finding of one torch."""
     build = torch.attributes.get("build")
-    shown = f"torch {torch.version}"
+    where = f" in {(torch.target or '').removeprefix('target:')}" if len(context.targets) > 1 else ""
+    shown = f"torch {torch.version}{where}"
     if build is None:
         return CHECK.finding(
             Status.UNKNOWN, f"{shown}: its build could not be told", subject=(torch.key,), evidence=torch.evidence
@@ -62,12 +75,16 @@ def judge(
 def remedy(context: CheckContext, torch: Component, driver: Component) -> str:
     """Which of PyTorch's builds fits the driver and the GPUs, and how to get it."""
     branch = (numbers(driver.version or "") or (0,))[0]
-    if branch < 525:
+    last = [first_row("gpu_last_driver", cc=text(g, "compute_capability")) for g in nvidia_gpus(context)]
+    stuck = any(row is not None and int(row["last_driver_branch"][1:]) < 525 for row in last)
+    if branch < 525 and not stuck:
         return (
             f"Update the driver first: {driver.version} is older than R525, which every current CUDA build of PyTorch needs."
             " Then reinstall torch from a CUDA index."
         )
-    return f"{torch_advice(context, torch) or 'Take a CUDA build of PyTorch.'} {reinstall_words(context, torch)}"
+    # The builds that PyTorch publishes say nothing of conda's.
+    advice = "" if torch.origin == "conda" else torch_advice(context, torch)
+    return f"{advice or 'Take a CUDA build of PyTorch.'} {reinstall_words(context, torch)}"
 
 
 CHECK = Check(
@@ -89,8 +106,29 @@ Back ends that plug into PyTorch (torch_npu and others) are installed beside its
     ),
     run=run,
     severity=Severity.MEDIUM,
-    log_signatures=(r"Torch not compiled with CUDA enabled",),
-    tags=("nvidia", "torch"),
+    log_signatures=(
+        LogSignature(
+            pattern=r"Failed to infer device type",
+            source="https://github.com/vllm-project/vllm/issues/13946",
+            strength=1,
+        ),
+        LogSignature(
+            pattern=r"Torch not compiled with CUDA enabled",
+            source="https://github.com/xxyzz/WordDumb/issues/91",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"\(you have \d\.\d{1,2}\.\d{1,2}\+cpu\)",
+            source="https://github.com/open-mmlab/PIA/issues/30",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"Torch not compiled with XPU enabled",
+            source="https://github.com/intel/intel-xpu-backend-for-triton/issues/2014",
+            strength=3,
+        ),
+    ),
+    tags=("nvidia", "torch", "planned"),
 )
 
 CHECKS = (CHECK,)

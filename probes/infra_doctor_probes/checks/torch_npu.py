@@ -15,6 +15,7 @@ from infra_doctor.plugin import (
     Evidence,
     EvidenceKind,
     Finding,
+    LogSignature,
     Severity,
     Status,
 )
@@ -48,6 +49,7 @@ def run(context: CheckContext) -> Iterator[Finding]:
     for wheel in wheels:
         yield from torch_of(context, wheel)
         yield from atb(context, wheel)
+        yield from built_for_another(context, wheel)
 
 
 def pairing(context: CheckContext, bad: Rows) -> str:
@@ -145,6 +147,26 @@ def atb(context: CheckContext, wheel: Component) -> Iterator[Finding]:
         )
 
 
+def built_for_another(context: CheckContext, wheel: Component) -> Iterator[Finding]:
+    """Packages that were compiled against another build of torch_npu, by what they require."""
+    from infra_doctor_probes.ascend.frameworks import TorchNpuPin
+
+    for pin in context.facts(TorchNpuPin):
+        if pin.target != wheel.target or pin.met is not False:
+            continue
+        yield CHECK.finding(
+            Status.WARN,
+            f"{pin.package} {pin.version} requires torch-npu {pin.requirement}, {wheel.version} is installed",
+            subject=(wheel.key,),
+            detail="Extensions link torch_npu's C++ symbols (c10_npu::…), which change from post to post: loading one that was"
+            " built for another ends with an undefined symbol.",
+            evidence=(*wheel.evidence, *pin.evidence),
+            confidence=Confidence.DERIVED,
+            remedy=f"Install torch-npu {pin.requirement}, or the release of {pin.package} for torch-npu {wheel.version}; an"
+            " extension that was built here is built again.",
+        )
+
+
 REMEDY = (
     "Install torch and torch_npu of one X.Y.Z, in one command, and the CANN that the release notes pair with that torch_npu:"
     " `pip install torch==X.Y.Z torch-npu==X.Y.Z.postN` (torch from PyTorch's CPU index on x86-64)."
@@ -157,6 +179,10 @@ CHECK = Check(
 torch_npu is compiled against the internals of one torch: X.Y.Z[.postN] needs torch X.Y.Z. Another torch gives *undefined
 symbol* at import. Each torch_npu is released for one CANN; TorchNPU 7.3 to 26.2 work with every CANN from 8.5 to 9.2. Of other
 pairs nothing is published, which is *unknown* here and not wrong.
+
+Extensions that link torch_npu (dlinfer, vllm-ascend, mindie-turbo) are built against one build of it, the post number
+included: *undefined symbol: _ZN7c10_npu…* is another one. What such a package requires in its metadata is held against the
+torch_npu that is there; the symbols themselves are not read.
 
 ATB, of the package NNAL, exists once per C++ ABI: the copy that ATB_HOME_PATH picks must be that of torch, else *undefined symbol
 … GetOperationByName*.
@@ -173,12 +199,42 @@ ATB, of the package NNAL, exists once per C++ ABI: the copy that ATB_HOME_PATH p
     run=run,
     severity=Severity.HIGH,
     log_signatures=(
-        r"libtorch_npu\.so: undefined symbol",
-        r"libatb\.so: cannot open shared object file",
-        r"undefined symbol: _ZNK6AsdOps3Ops18GetOperationByName",
-        r"no attribute '_npu_flash_attention'",
+        LogSignature(
+            pattern=r"lib(?:torch_npu|op_plugin_atb|torch_npu_\w{1,20})\.so: undefined symbol",
+            source="https://github.com/Ascend/pytorch/issues/35",
+            strength=3,
+        ),
+        # Symbols of torch_npu's own namespaces, asked for by somebody's extension.
+        LogSignature(
+            pattern=r"undefined symbol: _ZNK?(?:7c10_npu|9torch_npu|6at_npu)",
+            source="https://github.com/DeepLink-org/dlinfer/issues/183",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"libtorch_npu\.so: cannot open shared object file",
+            source="https://github.com/flagos-ai/vllm-plugin-FL/issues/77",
+        ),
+        LogSignature(
+            pattern=r"\blib(?:atb|atb_\w{1,20}|mki|asdops|tbe_adapter)\.so: cannot open shared object file",
+            source="https://github.com/vllm-project/vllm-ascend/issues/152",
+            strength=3,
+        ),
+        # Symbols of ATB's namespaces: the ATB that is picked is of another version or C++ ABI.
+        LogSignature(
+            pattern=r"undefined symbol: _ZNK?(?:3atb|6AsdOps|3Mki)\d",
+            source="https://github.com/vllm-project/vllm-ascend/issues/1144",
+            strength=3,
+        ),
+        LogSignature(
+            pattern=r"module 'torch_npu' has no attribute '_npu_\w",
+            source="https://github.com/vllm-project/vllm-ascend/issues/340",
+        ),
+        LogSignature(
+            pattern=r"MindSpore version [\w.]{1,30} and Ascend AI software package[^\n]{0,60}not match",
+            source="https://github.com/mindspore-lab/mindyolo/issues/217",
+        ),
     ),
-    tags=("ascend", "torch"),
+    tags=("ascend", "torch", "planned"),
 )
 
 CHECKS = (CHECK,)

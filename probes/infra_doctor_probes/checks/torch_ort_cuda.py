@@ -4,7 +4,7 @@ The builds are those on disk; cuDNN's soname cannot tell them apart, as CUDA 12 
 
 from collections.abc import Iterator
 
-from infra_doctor.plugin import Check, CheckContext, Confidence, Finding, Severity, Status
+from infra_doctor.plugin import Check, CheckContext, Confidence, Finding, LogSignature, Severity, Status
 from infra_doctor_probes.detect.onnxruntime import ProviderLoad
 from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild, TorchBuild
 from infra_doctor_probes.in_target import Seen, at_most_warn, nvidia_gpu, prefix_of, titled
@@ -85,10 +85,16 @@ compared, not sonames.""",
     run=run,
     severity=Severity.MEDIUM,
     log_signatures=(
-        r"The installed PyTorch \S+ uses CUDA \d+\.x, but onnxruntime\S* is built with CUDA",
-        r"The installed PyTorch \S+ does not support CUDA 12",
+        LogSignature(
+            pattern=r"The installed PyTorch \S+ uses CUDA \d+\.x, but onnxruntime\S* is built with CUDA",
+            source="https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#compatibility-with-pytorch",
+        ),
+        LogSignature(
+            pattern=r"The installed PyTorch \S+ does not support CUDA 12",
+            source="https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#compatibility-with-pytorch",
+        ),
     ),
-    tags=("onnxruntime", "torch"),
+    tags=("onnxruntime", "torch", "planned"),
 )
 
 CHECKS = (CHECK,)

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from infra_doctor_probes.children.dcmi_state import HbmInfo, RefusedError, state
+
 # In the order that public readers use (gpustack/runtime pydcmi).
 PLACES = ("libdcmi.so", "/usr/local/Ascend/driver/lib64/driver/libdcmi.so", "/usr/local/dcmi/libdcmi.so")
 ERRORS = {
@@ -21,7 +23,6 @@ ERRORS = {
     -8020: "device resources are occupied", -8022: "partition inconsistency", -8023: "no configuration",
     -8255: "function not supported",
 }  # fmt: skip
-HEALTH = {0: "OK", 1: "Warning", 2: "Alarm", 3: "Critical"}  # npu-smi's words
 NPU_TYPE = 0
 LIST_CAP = 64
 
@@ -43,15 +44,6 @@ class PcieInfo(ctypes.Structure):
     _fields_ = [
         ("venderid", UInt), ("subvenderid", UInt), ("deviceid", UInt), ("subdeviceid", UInt), ("domain", Int),
         ("bdf_busid", UInt), ("bdf_deviceid", UInt), ("bdf_funcid", UInt), ("reserve", ctypes.c_ubyte * 32),
-    ]  # fmt: skip
-
-
-class HbmInfo(ctypes.Structure):
-    """struct dcmi_hbm_info; memory in MB."""
-
-    _fields_ = [
-        ("memory_size", ctypes.c_ulonglong), ("freq", UInt), ("memory_usage", ctypes.c_ulonglong), ("temp", Int),
-        ("bandwith_util_rate", UInt),
     ]  # fmt: skip
 
 
@@ -177,15 +169,26 @@ def facts(library: Any, family: str, place: tuple[Any, ...]) -> dict[str, Any]:
         name = chip(library, f"{family}_get_device_chip_info", place, suffix)
     except DcmiError as error:
         return {"error": str(error)}
-    health = field(lambda: number(library, f"{family}_get_device_health", UInt, *place))
     return {
         "error": "",
         **name,
         "pci": field(lambda: pci(library, f"{family}_get_device_pcie_info{suffix}", place)),
-        "health": None if health is None else HEALTH.get(health, f"code {health}"),
         "memory_bytes": memory(library, family, place),
         "physical_id": field(lambda: physical_id(library, family, place)),
+        **state(getter(library), family, place),
     }
+
+
+def getter(library: Any) -> Callable[..., None]:
+    """Calls for `state`."""
+
+    def ask(name: str, *arguments: Any) -> None:
+        try:
+            call(library, name, *arguments)
+        except DcmiError as error:
+            raise RefusedError(error.code) from None
+
+    return ask
 
 
 def chip(library: Any, name: str, place: tuple[Any, ...], suffix: str) -> dict[str, Any]:

@@ -14,12 +14,20 @@ BASE = "/usr/local/Ascend"
 MODULES = ("drv_davinci_intf_host", "drv_devmng_host")
 # What a process needs besides /dev/davinciN (vllm-ascend installation guide).
 MANAGERS = ("davinci_manager", "devmm_svm", "hisi_hdc")
+# Reads the NPUs' own network ports; its options that are asked.
+HCCN_TOOL = f"{BASE}/driver/tools/hccn_tool"
+HCCN_OPTIONS = ("link", "net_health", "optical", "ip")
+# Cards that the collector asks about one by one: it cannot know which there are.
+CARDS = range(8)
+# Below an OPP: a folder for each chip that CANN's packages hold ready-made operators for.
+KERNELS = "built-in/op_impl/ai_core/tbe/kernel/config"
 ROOT_VARIABLES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
 VARIABLES = (
     *ROOT_VARIABLES, "ASCEND_OPP_PATH", "ASCEND_AICPU_PATH", "ATB_HOME_PATH", "ASCEND_VISIBLE_DEVICES",
     "ASCEND_RT_VISIBLE_DEVICES", "NPU_VISIBLE_DEVICES",
 )  # fmt: skip
-FRAMEWORKS = ("torch-npu", "mindspore", "onnxruntime-cann")
+# Distributions of which a part loads CANN's libraries.
+FRAMEWORKS = ("torch-npu", "mindspore", "onnxruntime-cann", "fastdeploy-python", "fastdeploy-ascend-python")
 ARCHITECTURES = ("aarch64", "x86_64")
 INSTALL_FILES = tuple(f"{arch}-linux/ascend_toolkit_install.info" for arch in ARCHITECTURES)
 # What makes a folder a CANN root.
@@ -58,11 +66,22 @@ def is_software_here(ctx: ProbeContext) -> bool:
 
 def was_found(context: CheckContext) -> bool:
     """Whether these probes found anything, or a framework for Ascend is installed: for checks, before they load more."""
-    if context.by_kind("cann", "npu", "nnae", "nnal", "mindie") or context.component("driver:ascend") is not None:
+    if context.by_kind("cann", "nnae", "nnal", "mindie") or context.component("driver:ascend") is not None:
+        return True
+    if any(npu.attributes.get("vendor") == "ascend" for npu in context.by_kind("npu")):
         return True
     if any(wheel.name in FRAMEWORKS for wheel in context.by_kind("wheel")):
         return True
     return any(str(getattr(fact, "fact_type", "")).startswith(("ascend-", "cann-")) for fact in context.facts(object))
+
+
+def npu_name(context: CheckContext, key: str) -> str:
+    """ "NPU 3 (Ascend910B3)" for a title."""
+    npu = context.component(key)
+    if npu is None:
+        return key
+    number = npu.attributes.get("physical_id", npu.attributes.get("npu_id", "?"))
+    return f"NPU {number} ({npu.name})"
 
 
 def driver(ctx: ProbeContext) -> Found:
@@ -81,6 +100,25 @@ def npu(ctx: ProbeContext) -> Found:
     nodes = any(name.startswith("davinci") for name in ctx.machine.names("/dev"))
     if nodes or any(device.vendor == "ascend" and device.accelerator for device in ctx.facts(PciDevice)):
         from infra_doctor_probes.ascend.npu import run
+
+        return run(ctx)
+    return ()
+
+
+def link(ctx: ProbeContext) -> Found:
+    """The NPUs' network ports and connections, where there is a chip that has such."""
+    if any(npu.name.startswith("Ascend910") for npu in ctx.by_kind("npu")):
+        from infra_doctor_probes.ascend.link import run
+
+        return run(ctx)
+    return ()
+
+
+def triton(ctx: ProbeContext) -> Found:
+    """Triton for Ascend, where it or a torch_npu beside another triton is installed."""
+    names = {wheel.name for wheel in ctx.by_kind("wheel")}
+    if "triton-ascend" in names or {"torch-npu", "triton"} <= names:
+        from infra_doctor_probes.ascend.triton import run
 
         return run(ctx)
     return ()
@@ -150,9 +188,27 @@ PROBES = (
         run=npu,
         needs=("kernel state",),
         after=("system", "pci"),
-        collect=("/dev/davinci*", *(f"/dev/{name}" for name in MANAGERS), "run:npu-smi info"),
+        collect=(
+            "/dev/davinci*", *(f"/dev/{name}" for name in MANAGERS), "run:npu-smi info",
+            *(f"run:npu-smi info -t {what} -i {card}" for what in ("board", "ecc") for card in CARDS),
+            *(f"run:npu-smi info -t health -i {card} -c 0" for card in CARDS),
+            "opens:/dev/davinci*", *(f"opens:/dev/{name}" for name in MANAGERS),
+        ),
         devices=True,
+        explained_by=("ASCEND-CTR", "ASCEND-PERM", "ASCEND-HEALTH", "CTR-CGROUP"),
         timeout_s=30.0,
+    ),
+    Probe(
+        id="ascend-link",
+        version=1,
+        title="Network ports of the NPUs and HCCS between them",
+        run=link,
+        needs=("files", "commands"),
+        after=("ascend-driver", "ascend-npu"),
+        collect=(
+            HCCN_TOOL, "run:npu-smi info -t topo",
+            *(f"run:{HCCN_TOOL} -i {card} -{option} -g" for card in CARDS for option in HCCN_OPTIONS),
+        ),
     ),
     Probe(
         id="ascend-cann",
@@ -163,7 +219,7 @@ PROBES = (
         # The folders of libraries are listed, so that a replay knows what they hold.
         collect=(
             f"{BASE}/ascend-toolkit", f"{BASE}/ascend-toolkit/set_env.sh",
-            *below("", "set_env.sh", *MARKS, *LIBRARY_FOLDERS, *LINKED_PARTS),
+            *below("", "set_env.sh", *MARKS, *LIBRARY_FOLDERS, *LINKED_PARTS, f"opp/{KERNELS}"),
         ),
     ),
     Probe(
@@ -193,6 +249,18 @@ PROBES = (
         title="Frameworks on CANN: what they load",
         run=frameworks,
         after=("python.wheels", "ascend-cann", "ascend-driver"),
-        collect=("site:torch_npu/_C.*.so", "site:torch_npu/lib/*.so", "site:torch/share/cmake/Torch/TorchConfig.cmake"),
+        collect=(
+            "site:torch_npu/_C.*.so", "site:torch_npu/lib/*.so", "site:torch/share/cmake/Torch/TorchConfig.cmake",
+            "site:mindspore/lib/plugin/*.so*", "site:mindspore/lib/plugin/ascend/*.so*",
+            "site:fastdeploy/libs/third_libs/*/lib/*.so", "site:fastdeploy/libs/third_libs/*/*/lib/*.so",
+        ),
+    ),
+    Probe(
+        id="ascend-triton",
+        version=1,
+        title="Triton for Ascend beside the other triton",
+        run=triton,
+        after=("python.wheels",),
+        collect=("site:triton", "site:triton/backends", "site:triton/language/extra", "site:torch_npu/_inductor/*.py"),
     ),
 )  # fmt: skip

@@ -7,7 +7,6 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from infra_doctor.plugin import (
     AttributeValue,
@@ -19,6 +18,7 @@ from infra_doctor.plugin import (
     Probe,
     ProbeContext,
     fact,
+    record,
 )
 
 DISTRIBUTION_ROOT = "/usr/lib/nvidia-cuda-toolkit"
@@ -28,7 +28,7 @@ SCRIPT_CAP_BYTES = 16384
 
 
 @fact("cuda-environment", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CudaEnvironment:
     """Which toolkit a build would take. `nvcc` is the first on PATH, `nvcc_toolkit` the component key that it belongs to;
     `default_toolkit` follows CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda, the order of torch.utils.cpp_extension."""
@@ -43,7 +43,7 @@ class CudaEnvironment:
 
 
 @fact("host-compiler", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class HostCompiler:
     """The gcc that nvcc would call; `version` may be the major number alone."""
 
@@ -52,7 +52,7 @@ class HostCompiler:
     evidence: tuple[Evidence, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Root:
     """A folder that may hold a toolkit."""
 

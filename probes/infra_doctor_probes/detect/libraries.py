@@ -7,7 +7,7 @@ played without it too: what changes is what that variable does."""
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from infra_doctor.plugin import (
     AttributeValue,
@@ -22,7 +22,10 @@ from infra_doctor.plugin import (
     Target,
     fact,
     python_environment,
+    record,
 )
+from infra_doctor_probes.detect.framework_builds import FrameworkBuild
+from infra_doctor_probes.detect.opened_later import opened_later
 from infra_doctor_probes.loading.names import library_name
 from infra_doctor_probes.loading.orders import Play, environment_of, frameworks, play_all
 from infra_doctor_probes.loading.process import Missing, Use
@@ -41,7 +44,7 @@ _DEFAULT_FOLDERS = (
 
 
 @fact("framework-import", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class FrameworkImport:
     """Whether the libraries of `import torch` load in one order; `loads` is None where that cannot be told."""
 
@@ -55,7 +58,7 @@ class FrameworkImport:
 
 
 @fact("library-path", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class LibraryPath:
     """LD_LIBRARY_PATH is set, and import orders were played with and without it."""
 
@@ -65,7 +68,7 @@ class LibraryPath:
 
 
 @fact("library-path-effect", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class LibraryPathEffect:
     """LD_LIBRARY_PATH makes a consumer load another copy than it would without: component keys of both. `folder` is where
     the loader found it, links not resolved: an entry of the variable, unless the copy came in behind another."""
@@ -89,11 +92,13 @@ def run(ctx: ProbeContext) -> Iterator[object]:
     for target in ctx.targets:
         if needs_cuda(machine, target):
             plays += [(target, play) for play in play_all(machine, target)]
+    builds = ctx.facts(FrameworkBuild)
+    later = [played for target in ctx.targets for played in opened_later(machine, target, builds)]
     loaded_by: dict[str, list[LoadedBy]] = {}
-    for _, play in plays:
-        for use in play.uses:
+    for order, uses in [(p.order, p.uses) for _, p in plays] + [(f.order, uses) for f, uses in later]:
+        for use in uses:
             via = f"on first use: {use.via}" if use.on_first_use else use.via
-            entry = LoadedBy(consumer=use.consumer, via=via, order=play.order)
+            entry = LoadedBy(consumer=use.consumer, via=via, order=order)
             loaded_by.setdefault(use.object.real_path, []).append(entry)
             copies.setdefault(use.object.real_path, use.object.path)
     for real, path in sorted(copies.items()):
@@ -102,6 +107,7 @@ def run(ctx: ProbeContext) -> Iterator[object]:
             yield replace(component, loaded_by=tuple(loaded_by.get(real, ())))
     for target, play in plays:
         yield from framework_imports(target, play)
+    yield from (replace(found, evidence=missing_evidence(found.missing)) for found, _ in later)
     for target in ctx.targets:
         value = environment_of(machine, target).get("LD_LIBRARY_PATH")
         played = [p for t, p in plays if t is target]
@@ -279,7 +285,9 @@ PROBES = (
             "/usr/lib/x86_64-linux-gnu/libn*", "/usr/lib/aarch64-linux-gnu/libcu*", "/usr/lib/aarch64-linux-gnu/libn*",
             "/usr/local/cuda*/version.json", "/usr/include/cudnn_version.h", "/var/lib/dpkg/info/libcudnn*.list",
             "site:torch/_C*.so", "site:torch/lib/*.so*", "site:nvidia/*/lib/*.so*", "site:tensorrt_libs/*.so*",
-            "site:nvidia/cudnn/include/cudnn_version.h",
+            "site:nvidia/cudnn/include/cudnn_version.h", "site:tensorflow/libtensorflow_*.so*",
+            "site:tensorflow/python/_pywrap_tensorflow_internal.so", "site:tensorflow_core/libtensorflow_framework.so*",
+            "site:jaxlib/xla_extension.so", "site:jax_plugins/xla_cuda*/xla_cuda_plugin.so",
         ),
     ),
 )  # fmt: skip

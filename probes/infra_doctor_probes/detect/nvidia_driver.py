@@ -6,7 +6,6 @@ the module from /proc/driver/nvidia/version and /sys/module, the libraries from 
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from infra_doctor.plugin import (
     Capability,
@@ -19,6 +18,7 @@ from infra_doctor.plugin import (
     ProbeContext,
     fact,
     kernel_evidence,
+    record,
 )
 
 PROC_VERSION = "/proc/driver/nvidia/version"
@@ -27,7 +27,13 @@ MODULE_LINE = re.compile(r"^NVRM version:\s+NVIDIA UNIX (Open )?.*?Kernel Module
 VERSION = re.compile(r"\d+\.\d+(?:\.\d+)?")
 LIBRARIES = {"libcuda": "libcuda.so.1", "libnvidia-ml": "libnvidia-ml.so.1"}
 # Where drivers, container runtimes, WSL and cuda-compat put them, besides the loader's cache and LD_LIBRARY_PATH.
-DEFAULT_FOLDERS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/nvidia/lib64", "/usr/lib/wsl/lib")
+DEFAULT_FOLDERS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib")
+# Where they lie for whoever is told so: GKE, WSL, NixOS, the GPU operator's driver container. children/nvml.py knows them too.
+OTHER_FOLDERS = (
+    "/usr/local/nvidia/lib64", "/usr/lib/wsl/lib", "/run/opengl-driver/lib", "/home/kubernetes/bin/nvidia/lib64",
+    "/run/nvidia/driver/usr/lib/x86_64-linux-gnu", "/run/nvidia/driver/usr/lib/aarch64-linux-gnu",
+    "/run/nvidia/driver/usr/lib64",
+)  # fmt: skip
 # Module parameters that explain behaviour and hold nothing private.
 PARAMETERS = frozenset(
     {"RmProfilingAdminOnly", "OpenRmEnableUnsupportedGpus", "EnableGpuFirmware", "ModifyDeviceFiles",
@@ -36,7 +42,7 @@ PARAMETERS = frozenset(
 
 
 @fact("nvidia-kernel-module", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class NvidiaKernelModule:
     """The loaded module. `flavor` is "open" or "proprietary", None where only /sys names the version."""
 
@@ -48,7 +54,7 @@ class NvidiaKernelModule:
 
 
 @fact("nvidia-device-nodes", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class NvidiaDeviceNodes:
     """The device files under /dev: GPUs ("/dev/nvidia0"), control, UVM, NVSwitch."""
 
@@ -58,7 +64,7 @@ class NvidiaDeviceNodes:
 
 
 @fact("nvidia-driver-sources", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class NvidiaDriverSources:
     """Driver versions whose module source lies in /usr/src (DKMS): what a reboot would load may differ from what runs."""
 
@@ -150,8 +156,8 @@ def libraries(machine: Machine, executables: tuple[str, ...]) -> Iterator[Compon
         paths += cache.get(soname, [])
         on_path = {machine.realpath(p) for p in paths}
         defaults = [posixpath.join(f, soname) for f in (*DEFAULT_FOLDERS, *arch)]
-        on_path |= {machine.realpath(p) for p in defaults if not p.startswith(("/usr/local/", "/usr/lib/wsl/"))}
-        paths += defaults + [posixpath.join(f, soname) for f in compat]
+        on_path |= {machine.realpath(p) for p in defaults}
+        paths += defaults + [posixpath.join(f, soname) for f in (*OTHER_FOLDERS, *compat)]
         copies = dict.fromkeys(machine.realpath(p) for p in paths if machine.is_file(p))
         first = taken_by_loader(machine, executables, soname) if copies else None
         if first is not None:
@@ -206,9 +212,9 @@ PROBES = (
         collect=(
             PROC_VERSION, "/proc/driver/nvidia/params", "/sys/module/nvidia/version", "/sys/module/nvidia_uvm",
             "/dev/nvidia*", "/usr/src/nvidia-*", "/usr/local/cuda*/compat/*", "/usr/lib/wsl/lib/lib*",
-            "/usr/lib*/libcuda.so.1", "/usr/lib/*-linux-gnu/libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1",
-            "/usr/lib*/libnvidia-ml.so.1", "/usr/lib/*-linux-gnu/libnvidia-ml.so.1",
-            "/usr/local/nvidia/lib64/libnvidia-ml.so.1",
+            "/usr/lib*/libcuda.so.1", "/usr/lib/*-linux-gnu/libcuda.so.1", "/usr/lib*/libnvidia-ml.so.1",
+            "/usr/lib/*-linux-gnu/libnvidia-ml.so.1",
+            *(f"{folder}/{soname}" for folder in OTHER_FOLDERS for soname in LIBRARIES.values()),
         ),
     ),
 )  # fmt: skip

@@ -5,13 +5,12 @@ Both offer a module of that name. Up to version 11 the deprecated one brings a p
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from infra_doctor.plugin import Evidence, EvidenceKind, Machine, Probe, ProbeContext, fact, python_environment
+from infra_doctor.plugin import Evidence, EvidenceKind, Machine, Probe, ProbeContext, fact, python_environment, record
 
 
 @fact("deprecated-pynvml", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class DeprecatedPynvml:
     """The distribution `pynvml` in a target. `hides_nvidia_ml_py`: its package is what `import pynvml` takes.
     `required_by` are the distributions that name it in Requires-Dist (those of extras left out)."""

@@ -5,7 +5,6 @@ does not load makes a session run on the CPU with no more than a line in the log
 the loader would do it, with the parts that it or cuDNN opens later."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from infra_doctor.plugin import (
     AttributeValue,
@@ -16,6 +15,7 @@ from infra_doctor.plugin import (
     ProbeContext,
     Target,
     fact,
+    record,
 )
 from infra_doctor_probes.detect.libraries import missing_evidence
 from infra_doctor_probes.loading.onnxruntime_session import CPU_PROVIDER
@@ -24,7 +24,7 @@ from infra_doctor_probes.loading.process import Missing
 
 
 @fact("provider-load", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class ProviderLoad:
     """One execution provider in one import order. `opens`: its library loads, so that a session gets the provider; None
     where it cannot be told. `missing` holds what stops it, and what stops its first operation that needs that part."""

@@ -5,9 +5,8 @@ only where there is a device to name. A container sees all devices of its host h
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from infra_doctor.plugin import Evidence, Machine, Probe, ProbeContext, fact, kernel_evidence, load_table
+from infra_doctor.plugin import Evidence, Machine, Probe, ProbeContext, fact, kernel_evidence, load_table, record
 
 BUS = "/sys/bus/pci/devices"
 TABLE = posixpath.join(posixpath.dirname(posixpath.dirname(__file__)), "tables", "data", "pci_ids.json")
@@ -18,14 +17,17 @@ VENDORS = {
     "10de": "nvidia", "1002": "amd", "8086": "intel", "19e5": "ascend", "cabc": "cambricon", "1d94": "hygon",
     "1e3e": "iluvatar", "9999": "metax", "1ed5": "mthreads", "1d22": "kunlun", "1e36": "enflame", "1ded": "thead",
     "1da3": "habana",
+    "1ee0": "biren",  # not in the repository: a hint
 }  # fmt: skip
 VGA, OTHER_DISPLAY, CO_PROCESSOR, PROCESSING = "0300", "0380", "0b40", "12"
 # Vendors whose display controllers are also built into ordinary processors, or are the server's management display.
 MAY_BE_PLAIN_DISPLAY = {"amd", "intel", "ascend"}
+# The table has some of Intel's processors too: "Meteor Lake-P [Intel Arc Graphics]", "Core Ultra 200V Series Processors …".
+IN_PROCESSORS = ("Lake", "Processors")
 
 
 @fact("pci-device", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class PciDevice:
     """An accelerator function of the bus. `address` is "0000:00:06.0"; `driver` the kernel driver bound to it. With
     `accelerator` False it is a display that is probably part of the processor. `compute_capability` (NVIDIA) follows from
@@ -50,6 +52,14 @@ def run(ctx: ProbeContext) -> Iterator[object]:
         device = read_device(machine, address.lower())
         if device is not None:
             yield device
+
+
+def opened_render_nodes(machine: Machine, addresses: set[str]) -> tuple[tuple[str, str], ...]:
+    """(/dev/dri/renderD*, the name of the error of opening it or "") of these GPUs: its link in /sys/class/drm leads there."""
+    nodes = [n for n in machine.names("/dev/dri") if n.startswith("renderD")]
+    ours = [n for n in nodes if posixpath.basename(machine.realpath(f"/sys/class/drm/{n}/device")) in addresses]
+    opened = ((f"/dev/dri/{n}", machine.open_error(f"/dev/dri/{n}")) for n in ours)
+    return tuple((path, error) for path, error in opened if error is not None)
 
 
 def read_device(machine: Machine, address: str) -> PciDevice | None:
@@ -94,7 +104,7 @@ def read_hex(machine: Machine, folder: str, name: str, digits: int) -> str:
 def is_accelerator(vendor: str, class_code: str, name: str | None) -> bool:
     """Whether the function is more than a display. The table holds the discrete devices of AMD and Intel."""
     if vendor in MAY_BE_PLAIN_DISPLAY and class_code.startswith(VGA):
-        return name is not None and vendor != "ascend"
+        return name is not None and vendor != "ascend" and not any(word in name for word in IN_PROCESSORS)
     return True
 
 

@@ -4,7 +4,6 @@ The loader refuses a library whose version needs are not met ("version `GLIBC_2.
 headers: what PyTorch's and ONNX Runtime's libraries need, and what the copies that this interpreter would load define."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from infra_doctor.plugin import (
     Evidence,
@@ -15,6 +14,7 @@ from infra_doctor.plugin import (
     ProbeContext,
     Target,
     fact,
+    record,
     unmet_versions,
 )
 
@@ -26,7 +26,7 @@ ENTRY_LIBRARIES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Unmet:
     """`object` needs `version` of `library`, and the copy that is loaded does not define it."""
 
@@ -36,7 +36,7 @@ class Unmet:
 
 
 @fact("symbol-versions", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class SymbolVersions:
     """What was looked at in a target, and which versions are not there."""
 

@@ -5,7 +5,6 @@ judged here: a marker is a marker."""
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from infra_doctor.plugin import (
     AttributeValue,
@@ -19,6 +18,7 @@ from infra_doctor.plugin import (
     fact,
     kernel_evidence,
     numbers,
+    record,
 )
 
 ARCHITECTURES = {62: "x86_64", 183: "aarch64", 243: "riscv64", 21: "ppc64le", 258: "loongarch64"}  # ELF e_machine
@@ -33,7 +33,7 @@ CGROUP_MARKERS = (
 
 
 @fact("container", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Container:
     """We look from inside a container: `runtime` is docker, podman, kubernetes, lxc …, as the markers name it."""
 
@@ -42,7 +42,7 @@ class Container:
 
 
 @fact("wsl", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Wsl:
     """Windows Subsystem for Linux. Version 2 has a kernel of its own and, with `gpu`, the paravirtual GPU /dev/dxg."""
 
@@ -52,7 +52,7 @@ class Wsl:
 
 
 @fact("virtualization", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Virtualization:
     """A guest of a hypervisor. `product` is what the firmware calls the machine ("QEMU Standard PC"), where it says so."""
 
@@ -202,7 +202,11 @@ def find_container(machine: Machine, kernel_state: bool) -> Container | None:
         found.append(
             ("kubernetes", Evidence(kind=EvidenceKind.ENVIRONMENT, source="KUBERNETES_SERVICE_HOST", text="set"))
         )
-    for path, runtime in (("/run/.containerenv", "podman"), ("/.dockerenv", "docker")):
+    for path, runtime in (
+        ("/.singularity.d", "apptainer"),
+        ("/run/.containerenv", "podman"),
+        ("/.dockerenv", "docker"),
+    ):
         if machine.exists(path):
             found.append((runtime, Evidence(kind=EvidenceKind.FILE, source=path, text="exists")))
     named = (machine.read_text("/run/systemd/container", max_bytes=200, quiet=True) or "").strip()
@@ -300,7 +304,7 @@ PROBES = (
         environment=("KUBERNETES_SERVICE_HOST",),
         collect=(
             "/etc/os-release", "/usr/lib/os-release", "/lib*/libc.so.6", "/lib/*-linux-gnu/libc.so.6",
-            "/.dockerenv", "/run/.containerenv", "/run/systemd/container",
+            "/.dockerenv", "/run/.containerenv", "/.singularity.d", "/run/systemd/container",
             "/proc/sys/kernel/osrelease", "/proc/1/cgroup", "/proc/cpuinfo", "/proc/meminfo",
             "/sys/class/dmi/id/sys_vendor", "/sys/class/dmi/id/product_name", "/sys/fs/cgroup/memory.max",
         ),

@@ -5,7 +5,6 @@ removes what both claim (pypa/pip#4625)."""
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from infra_doctor.plugin import (
     Distribution,
@@ -16,6 +15,7 @@ from infra_doctor.plugin import (
     RecordScan,
     Target,
     fact,
+    record,
 )
 from infra_doctor_probes.loading.names import library_name
 from infra_doctor_probes.loading.orders import wheel_key
@@ -23,7 +23,7 @@ from infra_doctor_probes.stack_names import in_stack
 
 
 @fact("wheel-contest", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class WheelContest:
     """Distributions that claim the same files with different contents. `won` has, for each wheel key of `wheels`, how many
     of the contested files hold its bytes; `files` is the number of contested files, `missing` of those that are gone,
@@ -39,12 +39,13 @@ class WheelContest:
     libraries: tuple[
         tuple[str, tuple[str, ...]], ...
     ] = ()  # (contested shared object, wheel keys whose bytes it holds)
+    unread: tuple[str, ...] = ()  # contested shared objects that were too large to hash
     required_by: tuple[tuple[str, str], ...] = ()  # (wheel key, key of a framework that requires it)
     evidence: tuple[Evidence, ...] = ()
 
 
 @fact("wheel-files-gone", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class WheelFilesGone:
     """A distribution that is installed by its metadata while shared objects that it lists are not there."""
 
@@ -90,12 +91,13 @@ def contests(target: Target, environment: PythonEnvironment) -> Iterator[WheelCo
         keys = {d.path: wheel_key(d.normalized, target) for d in known}
         won = dict.fromkeys(keys.values(), 0)
         missing = changed = not_read = 0
-        libraries = []
+        libraries, unread = [], []
         for file in (records.contested[n] for n in numbers):
             if not file.exists:
                 missing += 1
             elif file.winners is None:
                 not_read += 1
+                unread += [file.path] if ".so" in file.path.rpartition("/")[2] else []
             else:
                 changed += not file.winners
                 for winner in file.winners:
@@ -112,6 +114,7 @@ def contests(target: Target, environment: PythonEnvironment) -> Iterator[WheelCo
             changed=changed,
             not_read=not_read,
             libraries=tuple(libraries),
+            unread=tuple(unread),
             required_by=tuple((k, r) for k, r in requirers(target, environment).items() if k in keys.values()),
             evidence=tuple(
                 Evidence(

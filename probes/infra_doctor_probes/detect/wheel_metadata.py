@@ -4,7 +4,6 @@ Facts come from METADATA and WHEEL. These are the exact pins that beat every doc
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from infra_doctor.plugin import (
     Distribution,
@@ -16,6 +15,7 @@ from infra_doctor.plugin import (
     fact,
     python_environment,
     read_requirement,
+    record,
     version_key,
 )
 from infra_doctor_probes.detect.wheels import in_stack
@@ -27,7 +27,7 @@ REQUIREMENTS_CAP = 400
 
 
 @fact("wheel-metadata", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class WheelMetadata:
     """One package's own words. `requires` holds the lines on other packages of the stack; `min_glibc` ("2.28") is the
     lowest of its manylinux tags, None for wheels without one."""

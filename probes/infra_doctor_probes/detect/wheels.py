@@ -4,8 +4,7 @@ Versions are those of the installed metadata; builds come from text files in the
 build_and_package_info.py), from ELF headers and Requires-Dist. Nothing is imported."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 
 from infra_doctor.plugin import (
     AttributeValue,
@@ -20,9 +19,13 @@ from infra_doctor.plugin import (
     Target,
     fact,
     python_environment,
+    read_requirement,
+    record,
 )
+from infra_doctor_probes.detect.framework_builds import COLLECT, FrameworkBuild, framework_builds
 from infra_doctor_probes.detect.wheel_files import wheel_files
 from infra_doctor_probes.loading.orders import frameworks, ort_distributions, package_folder, wheel_key
+from infra_doctor_probes.products import product_of
 from infra_doctor_probes.stack_names import in_stack as in_stack
 
 # Local version labels of PyTorch builds that are no CUDA build though some of them set torch.version.cuda.
@@ -37,7 +40,7 @@ _VERSION_CAP_BYTES = 65536
 
 
 @fact("torch-build", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class TorchBuild:
     """What a torch was built for. `build`: cuda, cpu, rocm, xpu, or a vendor's own ("das", "corex", "metax" …)."""
 
@@ -52,9 +55,10 @@ class TorchBuild:
 
 
 @fact("onnxruntime-build", 1)
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class OnnxRuntimeBuild:
-    """The ONNX Runtime that an import gets, by the bytes on disk. `distributions` are all that write its folder."""
+    """The ONNX Runtime that an import gets, by the bytes on disk. `distributions` are all that write its folder;
+    `required_by` the installed distributions that ask for one of them."""
 
     wheel: str
     target: str
@@ -67,6 +71,8 @@ class OnnxRuntimeBuild:
     providers: tuple[str, ...]
     has_preload_dlls: bool
     opens_cudnn_late: bool
+    preload_folders: tuple[str, ...] = ()  # of the wheels: "cublas", or "cu13" for the layout from CUDA 13 on
+    required_by: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
 
 
@@ -77,13 +83,17 @@ def run(ctx: ProbeContext) -> Iterator[object]:
         wheels = [d for d in environment.distributions if in_stack(d.normalized)]
         torch = torch_build(ctx.machine, target, environment)
         ort = onnxruntime_build(ctx.machine, target, environment)
+        builds = {b.wheel: b for b in framework_builds(ctx.machine, target, environment)}
         for dist in wheels:
-            yield wheel(target, dist, torch, ort)
-        yield from (found for found in (torch, ort) if found is not None)
+            yield wheel(target, dist, torch, ort, builds.get(wheel_key(dist.normalized, target)))
+        yield from (found for found in (torch, ort, *builds.values()) if found is not None)
         yield from wheel_files(ctx.machine, target, environment, wheels)
 
 
-def wheel(target: Target, dist: Distribution, torch: TorchBuild | None, ort: OnnxRuntimeBuild | None) -> Component:
+def wheel(
+    target: Target, dist: Distribution, torch: TorchBuild | None, ort: OnnxRuntimeBuild | None,
+    build: FrameworkBuild | None = None,
+) -> Component:  # fmt: skip
     """The component of one distribution."""
     attributes: dict[str, AttributeValue] = {}
     key = wheel_key(dist.normalized, target)
@@ -93,8 +103,13 @@ def wheel(target: Target, dist: Distribution, torch: TorchBuild | None, ort: Onn
         attributes = {"build": ort_build(dist.normalized)}
         if ort.wheel == key:
             attributes |= {"build": ort.build, "cuda": ort.cuda, "cudnn": ort.cudnn}
+    elif build is not None:
+        attributes = {"build": build.build, "cuda": build.cuda, "cudnn": build.cudnn}
     if dist.editable:
         attributes["editable"] = True
+    product = product_of(dist.normalized)
+    if product is not None:
+        attributes["product"] = product.name
     return Component(
         key=key,
         kind="wheel",
@@ -170,6 +185,16 @@ def ort_build(name: str) -> str:
     return _ORT_BUILDS.get(name) or name.removeprefix("onnxruntime-")
 
 
+def asks_for(dist: Distribution, names: Collection[str]) -> bool:
+    """Whether a distribution requires one of these, extras aside."""
+    for line in dist.requires:
+        if line.lower().startswith("onnxruntime"):
+            requirement = read_requirement(line)
+            if requirement is not None and requirement.name in names and requirement.applies is not False:
+                return True
+    return False
+
+
 def onnxruntime_build(machine: Machine, target: Target, environment: PythonEnvironment) -> OnnxRuntimeBuild | None:
     """The ONNX Runtime on disk; None where there is none."""
     names = ort_distributions(environment)
@@ -197,6 +222,8 @@ def onnxruntime_build(machine: Machine, target: Target, environment: PythonEnvir
         cudnn=ort.cudnn or ("9" if ort.lazy else None),
         providers=providers,
         has_preload_dlls=ort.preload is not None,
+        preload_folders=tuple(dict.fromkeys(p[1] for p in ort.preload.paths)) if ort.preload is not None else (),
+        required_by=tuple(d.normalized for d in environment.distributions if asks_for(d, names)),
         opens_cudnn_late=ort.lazy,
         evidence=tuple(evidence),
     )
@@ -209,7 +236,7 @@ PROBES = (
         title="Frameworks and accelerator packages of the Python environments",
         run=run,
         collect=(
-            "site:torch/version.py", "site:torch/__init__.py", "site:onnxruntime/__init__.py", "site:onnxruntime/capi/*",
+            "site:torch/version.py", "site:torch/__init__.py", "site:onnxruntime/__init__.py", "site:onnxruntime/capi/*", *COLLECT,
         ),
     ),
 )  # fmt: skip

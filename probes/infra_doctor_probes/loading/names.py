@@ -3,7 +3,8 @@
 Facts: file and soname lists of NVIDIA's wheels and toolkits (readelf of the CUDA 11, 12 and 13 wheels on PyPI)."""
 
 import re
-from dataclasses import dataclass
+
+from infra_doctor.plugin import record
 
 # File name stem -> component kind. A kind in "-sub" is a part that the main library loads.
 KINDS = {
@@ -22,7 +23,7 @@ _MAJOR_IS_CUDA = frozenset({"cudart", "cublas", "cublaslt", "nvrtc", "nvjitlink"
 _CUFFT_TO_CUDA = {10: 11, 11: 12, 12: 13}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class LibraryName:
     """A file name or soname taken apart: `suffix` is what follows ".so." ("9.14.0")."""
 

@@ -7,9 +7,8 @@ wheels by path, then by name those that it did not find; its list is read from t
 first operation that needs them (core/providers/cuda/cudnn_loader.cc; readelf of the wheels 1.18.1 to 1.31.1)."""
 
 import re
-from dataclasses import dataclass
 
-from infra_doctor.plugin import Elf, Machine, numbers
+from infra_doctor.plugin import Elf, Machine, numbers, record
 from infra_doctor_probes.loading.process import Process
 
 _TEXT_CAP_BYTES = 1 << 20
@@ -23,7 +22,7 @@ CPU_PROVIDER = "CPUExecutionProvider"
 _LAZY_SINCE = (1, 28)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class PreloadPlan:
     """What preload_dlls() opens, in order: paths below site-packages. `cuda_majors` are those that it accepts."""
 
@@ -31,7 +30,7 @@ class PreloadPlan:
     cuda_majors: range
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class OrtFiles:
     """An installed ONNX Runtime, by the bytes on disk. `cuda` and `cudnn` are what its CUDA provider was built for."""
 

@@ -10,7 +10,7 @@ Each is one simulated process, started from the target's own interpreter. A sona
 differ; importing onnxruntime alone loads nothing of CUDA, its session does."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from infra_doctor.plugin import (
     Distribution,
@@ -20,6 +20,7 @@ from infra_doctor.plugin import (
     PythonEnvironment,
     Target,
     python_environment,
+    record,
 )
 from infra_doctor_probes.loading.first_use import open_parts
 from infra_doctor_probes.loading.onnxruntime_session import (
@@ -40,7 +41,7 @@ TORCH_ORT, ORT_TORCH, PRELOAD = "torch, onnxruntime", "onnxruntime, torch", "onn
 _CUDA = "CUDAExecutionProvider"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Outcome:
     """Whether a consumer's libraries load in one order: a framework's import (`provider` empty) or an execution provider.
     `loads` is None where it cannot be told. `missing` holds what fails, at once or on first use."""
@@ -53,7 +54,7 @@ class Outcome:
     unknown: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Play:
     """One order, played."""
 
@@ -62,7 +63,7 @@ class Play:
     outcomes: tuple[Outcome, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Frameworks:
     """The PyTorch and ONNX Runtime that imports of a target would find, with their component keys."""
 

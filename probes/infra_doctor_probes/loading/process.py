@@ -3,11 +3,11 @@
 import posixpath
 from dataclasses import dataclass, field
 
-from infra_doctor.plugin import LoadedObject, Loader, Machine, Resolution
+from infra_doctor.plugin import LoadedObject, Loader, Machine, Resolution, record
 from infra_doctor_probes.loading.names import library_name
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Missing:
     """A library that is not found: `soname`, who needs it (a path), where was looked, and why it is refused if it is
     there after all. `on_first_use`: nothing fails before the first operation that needs it."""
@@ -19,7 +19,7 @@ class Missing:
     on_first_use: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Use:
     """One copy of a library that a consumer (a component key) gets, and why that copy."""
 

@@ -9,16 +9,15 @@ import fnmatch
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from infra_doctor.plugin import Machine
+from infra_doctor.plugin import Machine, record
 from infra_doctor_probes.loading.process import Process
 
 _TEXT_CAP_BYTES = 1 << 20
 _START_UP_CAP = 30_000  # characters; the real thing has 8,000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Preload:
     """One library that torch opens by path: a folder of the wheels and a file name pattern."""
 
@@ -27,7 +26,7 @@ class Preload:
     required: bool = True  # a required one that is not found ends the series
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class TorchPlan:
     """What the installed torch/__init__.py says. `condition`: text that /proc/self/maps must hold for `afterwards`.
     `cuda_folder` is "cu13" where it also looks into that folder of the wheels. `understood` is False where the text has
@@ -41,7 +40,7 @@ class TorchPlan:
     understood: bool = True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class TorchFiles:
     """An installed torch: its folder, the extension module and the plan."""
 

@@ -6,9 +6,8 @@ version.json, conda's package record. Nothing is guessed: a copy that says nothi
 import json
 import posixpath
 import re
-from dataclasses import dataclass
 
-from infra_doctor.plugin import Evidence, EvidenceKind, Machine, PythonEnvironment, Target
+from infra_doctor.plugin import Capability, Evidence, EvidenceKind, Machine, PythonEnvironment, Target, record
 from infra_doctor_probes.loading.names import LibraryName, cuda_major_of, library_name
 
 # Wheels whose version is that of the library in them.
@@ -37,7 +36,7 @@ _CUDA_FOLDER = re.compile(r"/cuda-(\d{1,2})(?:\.\d+)?/|/nvidia/cu(\d{1,2})/")
 _WHEEL_SUFFIX = re.compile(r"-cu(\d{2})$")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Identity:
     """What is known of one copy."""
 
@@ -84,8 +83,8 @@ def _owner(
             return "unowned", None, target, []
         prefix = target.prefix
         if real.startswith(prefix + "/") and machine.is_dir(prefix + "/conda-meta"):
-            package, version, record = _conda_package(machine, prefix, name)
-            return f"conda {package}".strip(), version, target, record
+            package, version, evidence = _conda_package(machine, prefix, name)
+            return f"conda {package}".strip(), version, target, evidence
     match = re.match(r"(.*/cuda[^/]*)/(?:targets/[^/]+/lib|lib64|lib|extras/CUPTI/lib64)/", real)
     if match:
         return f"toolkit {match.group(1)}", None, None, []
@@ -96,10 +95,10 @@ def _owner(
 
 def _conda_package(machine: Machine, prefix: str, name: LibraryName | None) -> tuple[str, str | None, list[Evidence]]:
     wanted = _CONDA_NAMES.get(name.kind, "").split() if name else []
-    for record in machine.names(prefix + "/conda-meta"):
-        match = _CONDA_RECORD.fullmatch(record)
+    for installed in machine.names(prefix + "/conda-meta"):
+        match = _CONDA_RECORD.fullmatch(installed)
         if match and match.group(1) in wanted:
-            source = f"{prefix}/conda-meta/{record}"
+            source = f"{prefix}/conda-meta/{installed}"
             return match.group(1), match.group(2), [Evidence(kind=EvidenceKind.METADATA, source=source)]
     return "", None, []
 
@@ -159,4 +158,13 @@ def _cuda_major(machine: Machine, real: str, name: LibraryName | None, origin: s
             package = f"libcudnn{name.major}-cuda-{major}"
             if machine.exists(f"/var/lib/dpkg/info/{package}.list"):
                 return major
+        return _cudnn_package(machine, f"libcudnn{name.major}")
     return None
+
+
+def _cudnn_package(machine: Machine, package: str) -> int | None:
+    """cuDNN 8 has one package name for all CUDA versions, and says its own in the version: 8.8.0.121-1+cuda12.0."""
+    if Capability.COMMANDS not in machine.capabilities or not machine.exists(f"/var/lib/dpkg/info/{package}.list"):
+        return None
+    said = re.search(r"\+cuda(\d{2})", machine.run("dpkg-query", "-W", "-f=${Version}", package).stdout)
+    return int(said.group(1)) if said else None

@@ -5,7 +5,6 @@ the wheel is asked first, then the table's row for its version."""
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from infra_doctor.plugin import (
     CheckContext,
@@ -18,6 +17,7 @@ from infra_doctor.plugin import (
     lookup,
     major,
     numbers,
+    record,
 )
 from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild
 
@@ -99,7 +99,7 @@ def capability(gpu: Component) -> tuple[int, int] | None:
 # -- who consumes CUDA --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class CudaUse:
     """What a wheel was built for. `cuda` is "13.0", or "13" where only the major is known. `unknown` is why it is not."""
 
@@ -166,7 +166,7 @@ def for_the_cpu(ctx: CheckContext, tensorflow: Component, use: CudaUse) -> bool:
 # -- which copies of a library a consumer gets --------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Copies:
     """Copies of a library for a consumer. `loaded` says that the loader takes them; else they only lie where it could
     look, and a wrong one matters only if there is no right one."""

@@ -4,7 +4,6 @@ Facts: NVIDIA's CUDA Compatibility guide (minor-version and forward compatibilit
 and `driver_branches`. An unknown CUDA major is unknown, never a guess."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from infra_doctor.plugin import (
     CheckContext,
@@ -18,6 +17,7 @@ from infra_doctor.plugin import (
     numbers,
     pair,
     parse_version,
+    record,
 )
 from infra_doctor_probes.detect.nvidia_driver import is_compat
 from infra_doctor_probes.tables.common import (
@@ -44,7 +44,7 @@ OTHER_BOARDS = ("GeForce", "TITAN", "RTX", "Quadro")
 FIRST_BRANCH = 300  # older branches than R300 serve no GPU that CUDA 11 runs on; Jetson Linux counts 32, 35, 36 …
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Answer:
     """A verdict with its sentence."""
 

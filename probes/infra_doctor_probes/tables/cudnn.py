@@ -5,7 +5,6 @@ Facts: the wheels' own metadata, ONNX Runtime's documentation table by (version,
 PyPI METADATA (`pytorch`, `jax`), TensorFlow's tested builds (`tensorflow`), NVIDIA's support matrix (`cudnn`)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from infra_doctor.plugin import (
     CheckContext,
@@ -16,6 +15,7 @@ from infra_doctor.plugin import (
     lookup,
     major,
     pair,
+    record,
     within,
 )
 from infra_doctor_probes.tables.common import (
@@ -43,7 +43,7 @@ MATRIX = "https://docs.nvidia.com/deeplearning/cudnn/latest/support-matrix/index
 MINOR_VERSION = "https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record
 class Wanted:
     """The cuDNN that a consumer wants: its major, or a range. `unknown` is why neither is known."""
 

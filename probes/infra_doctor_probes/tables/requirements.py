@@ -1,6 +1,6 @@
 """What one package asks of another: by its own METADATA where a probe read it, else by the row for its version."""
 
-from dataclasses import dataclass
+import re
 
 from infra_doctor.plugin import (
     CheckContext,
@@ -11,13 +11,16 @@ from infra_doctor.plugin import (
     lookup,
     pair,
     read_requirement,
+    record,
     within,
 )
 from infra_doctor_probes.detect.wheel_metadata import WheelMetadata
 from infra_doctor_probes.tables.common import arch_of, label, not_in_table, rows, table_text
 
+PRE_RELEASE = re.compile(r"(\d+(?:\.\d+)*)\.?(?:a|b|rc|dev)\d")
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@record
 class Asked:
     """A requirement: its range, where it stands, and what to say where there is none. `exact` marks METADATA."""
 
@@ -65,4 +68,8 @@ def judge(rule: str, left: Component, right: Component, asked: Asked, *, fallbac
         return pair(left.key, right.key, rule, Verdict.UNKNOWN, detail, source=fallback)
     verdict = within(right.version, asked.spec)
     detail = f"{label(left)} asks for {right.name}{asked.spec or ' of any version'}; {right.version} is installed."
+    # NVIDIA's containers have torch 2.9.0a0+….nv25.10: a vendor's own build of what becomes 2.9.0
+    release = PRE_RELEASE.match(right.version or "") if verdict is Verdict.INCOMPATIBLE else None
+    if release is not None and within(release.group(1), asked.spec) is Verdict.COMPATIBLE:
+        verdict = Verdict.UNKNOWN
     return pair(left.key, right.key, rule, verdict, detail, source=asked.source, certain=asked.certain)

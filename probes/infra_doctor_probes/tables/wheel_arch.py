@@ -65,6 +65,9 @@ def torch_row(ctx: CheckContext, torch: Component, gpu: Component) -> Compatibil
     built = [r for r in rows("torch_arch") if r["cuda_build"] == tag and r["platform"] == platform]
     row = next((r for r in built if line is not None and major_minor(r["torch"]) == line), None)
     if row is None or not row["sm_archs"] or is_unreleased(torch):
+        too_new = compiler_too_old(torch, gpu) if tag else None
+        if too_new is not None:
+            return too_new
         why = why_no_row(torch, tag, platform)
         detail = f"{why}, so whether it has code for {gpu.name} (compute capability {cc}) is not known."
         return pair(gpu.key, torch.key, WHEEL, Verdict.UNKNOWN, detail, source=PYTORCH)
@@ -81,6 +84,24 @@ def torch_row(ctx: CheckContext, torch: Component, gpu: Component) -> Compatibil
         source=f"{table_text('torch_arch', row)}; {BINARY}",
         certain=row.certain,
     )
+
+
+def compiler_too_old(torch: Component, gpu: Component) -> Compatibility | None:
+    """For PyTorch's own wheels without a list: where CUDA learned of every capability of this major after the release that
+    the wheel was built with, no code of it can be in there. Its wheels for CUDA before 12.8 have no PTX either."""
+    cc, built = capability(gpu), major_minor(text(torch, "cuda"))
+    known = [r for r in rows("gpu_arch") if cc is not None and major(r["cc"]) == cc[0]]
+    firsts = [first for r in known if (first := major_minor(r["min_cuda_toolkit"])) is not None]
+    certain = any(r.certain and major_minor(r["min_cuda_toolkit"]) == min(firsts) for r in known) if firsts else False
+    if cc is None or built is None or not certain or built >= min(firsts) or built >= (12, 8):
+        return None
+    oldest = ".".join(str(n) for n in min(firsts))
+    detail = (
+        f"{label(torch)} was built with CUDA {built[0]}.{built[1]}, and CUDA compiles for compute capability {cc[0]}.x from"
+        f" {oldest} on: it has no code for {gpu.name} (compute capability {text(gpu, 'compute_capability')})."
+    )
+    source = "; ".join(dict.fromkeys(table_text("gpu_arch", r) for r in known if r.certain))
+    return pair(gpu.key, torch.key, WHEEL, Verdict.INCOMPATIBLE, detail, source=f"{source}; {BINARY}")
 
 
 def why_no_row(torch: Component, tag: str, platform: str) -> str:
@@ -147,7 +168,7 @@ def torch_advice(ctx: CheckContext, torch: Component) -> str:
     line, nearest = nearest_release(ctx, torch.version)
     if not line:
         return ""
-    return f"The nearest PyTorch release with a build for the GPU and the driver is {line}: {', '.join(nearest)}."
+    return f"Of the PyTorch releases in our tables, the nearest with builds for GPU and driver is {line}: {', '.join(nearest)}."
 
 
 def runs_on(archs: str, cc: tuple[int, int], wheel: Component, driver: Component | None) -> tuple[Verdict, str]:

@@ -1,0 +1,1 @@
+"""Accelerators of further vendors: one row of a table each, and the forms in which their tools print."""
