@@ -39,6 +39,7 @@ from infra_doctor.plugin import (
     waived,
 )
 from infra_doctor_reports.page import Page
+from infra_doctor_reports.text_documents import KINDS, renderer
 
 _COLOR = {
     Status.FAIL: "1;31",
@@ -52,6 +53,7 @@ _COLOR = {
 EVIDENCE_SHOWN = 3
 EVIDENCE_TEXT_CAP = 160
 REASONS_SHOWN = 3
+SHARED = 3  # checks that are skipped for one reason
 STACK_COLUMN, FIELD_COLUMN, PART_COLUMN = 14, 7, 11
 
 
@@ -159,14 +161,16 @@ def _quiet(page: Page, report: Report) -> None:
     elif good:
         _stated(page, Status.PASS, printable(", ".join(dict.fromkeys(f.id for f in good))))
     reasons = skipped(report)
-    # Where nothing is wrong, why the rest does not apply is the answer; else it would bury the findings.
-    whole = page.verbose or len(reasons) <= REASONS_SHOWN + 1 or not causes(report)
-    shown = reasons if whole else reasons[:REASONS_SHOWN]
+    # A line for each of seventy checks that have nothing to look at would bury the rest: what several share is the answer.
+    shown = reasons if page.verbose else tuple(r for r in reasons if len(r.ids) >= SHARED)[:REASONS_SHOWN]
     for reason in shown:
         _stated(page, Status.SKIP, printable(f"{', '.join(reason.ids)}: {reason.text}"))
-    if len(shown) < len(reasons):
-        rest = [name for reason in reasons[len(shown) :] for name in reason.ids]
-        _stated(page, Status.SKIP, printable(f"{', '.join(rest)}: other reasons (-v)"))
+    if rest := len({name for reason in reasons for name in reason.ids} - {n for r in shown for n in r.ids}):
+        _stated(
+            page,
+            Status.SKIP,
+            f"{counted(rest, 'more check' if shown else 'check')} had nothing to judge here (-v says why)",
+        )
     for finding in waived(report):
         policy = finding.waived
         until = f", until {policy.until}" if policy and policy.until else ""
@@ -256,4 +260,12 @@ def _counts(report: Report) -> Iterator[tuple[str, int]]:
             yield status.value, number
 
 
-FORMATS = (ReportFormat(name="text", help="plain text (the default)", render=render, suffix=".txt"),)
+FORMATS = (
+    ReportFormat(
+        name="text",
+        help="plain text (the default)",
+        render=render,
+        suffix=".txt",
+        documents={kind: renderer(kind) for kind in KINDS},
+    ),
+)

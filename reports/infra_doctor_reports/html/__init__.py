@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from infra_doctor.plugin import (
+    DEVICE_KINDS,
     MEANING,
     SIGN,
     VERDICT_STATUS,
@@ -160,7 +161,8 @@ def _is_open(finding: Finding) -> bool:
 
 def _summary_line(component: Component) -> str:
     """What stands beside a component's name while it is folded."""
-    has = [attribute(name, value) for name, value in component.attributes.items()]
+    has = [component.key.partition(":")[2]] if component.kind in DEVICE_KINDS else []
+    has += [attribute(name, value) for name, value in component.attributes.items()]
     return component.location or component.origin or " · ".join(has[:3])
 
 
