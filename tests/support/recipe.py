@@ -27,6 +27,15 @@
     [[commands]]
     argv = ["npu-smi", "info"]
     stdout = "…"                           # or sample = "vendors/ascend/…"; rc, stderr, timed_out
+    [space]                                # path -> [total bytes, free bytes] of its file system
+    "/dev/shm" = [67108864, 67108864]      # a third value says whether it is read-only
+    [limits]                               # memlock, nofile … -> [soft, hard]; -1 is unlimited
+    memlock = [65536, 65536]
+    [opens]                                # device node -> the errno's name, where it does not open
+    "/dev/nvidiactl" = "EPERM"
+    kernel_log = ["NVRM: Xid …"]           # (before the first table) messages, a second apart; {error = "…"} where unreadable
+    running = ["nv-hostengine"]            # (likewise) names of running processes
+    other_variables = ["NCCL_TYPO"]        # (likewise) names of set variables that no probe may read
     [children."infra_doctor_probes.children.nvml"]
     data = {…}                             # or error = "…", timed_out = true
 """
@@ -34,10 +43,12 @@
 import base64
 import os
 import posixpath
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from infra_doctor.machine.agent import pci_acs_control, pci_port_type
 from infra_doctor.machine.machine import Machine
 from infra_doctor.machine.types import Capability, MachineForm
 
@@ -186,6 +197,13 @@ class RecipeSource:
             result["base64"] = base64.b64encode(data[:max_bytes]).decode()
         return result
 
+    def op_pci_config(self, path: str) -> Any:
+        real = self.real(path)
+        if real is None or self.kind(real) != "file":
+            return None
+        data = self.content(real)[:4096]
+        return {"bytes": len(data), "port_type": pci_port_type(data), "acs_control": pci_acs_control(data)}
+
     def op_elf(self, path: str) -> Any:
         real = self.real(path)
         if real is None or self.kind(real) is None:
@@ -254,6 +272,41 @@ class RecipeSource:
             self.recipe.get("environment", {}) if pid is None else self.recipe.get("processes", {}).get(str(pid), {})
         )
         return {n: found[n] for n in names if n in found}
+
+    def op_space(self, path: str) -> Any:
+        found = self.recipe.get("space", {}).get(path)
+        if found is None:
+            return None
+        return {"total_bytes": found[0], "free_bytes": found[1], "read_only": found[2:] == [True]}
+
+    def op_environ_names(self, pid: int | None, prefixes: list[str]) -> Any:
+        found = (
+            self.recipe.get("environment", {}) if pid is None else self.recipe.get("processes", {}).get(str(pid), {})
+        )
+        names = {*found, *self.recipe.get("other_variables", [])}
+        return sorted(name for name in names if name.startswith(tuple(prefixes)))
+
+    def op_processes(self, names: list[str]) -> Any:
+        running = self.recipe.get("running", [])
+        return [[1000 + n, name] for n, name in enumerate(running) if name in names]
+
+    def op_limits(self) -> Any:
+        usual = {"memlock": [8 << 20, 8 << 20], "nofile": [1024, 1048576], "stack": [8 << 20, -1]}
+        found = {**usual, **self.recipe.get("limits", {})}
+        return {name: [None if v == -1 else v for v in pair] for name, pair in found.items()}
+
+    def op_opens(self, path: str, write: bool) -> Any:
+        real = self.real(path)
+        if real is None or self.kind(real) is None:
+            return None
+        return self.recipe.get("opens", {}).get(path, "")
+
+    def op_kernel_log(self, patterns: list[str]) -> Any:
+        log = self.recipe.get("kernel_log", [])
+        if isinstance(log, dict):
+            return {"error": log["error"], "code": "EPERM"}
+        lines = [[float(n), t] for n, t in enumerate(log) if any(re.search(p, t) for p in patterns)]
+        return {"lines": lines, "source": "/dev/kmsg", "truncated": False}
 
     def op_system(self) -> Any:
         return {**SYSTEM, **self.recipe.get("system", {})}

@@ -108,11 +108,12 @@ def test_the_output_is_ordered_and_says_each_source_once() -> None:
 
 
 COMMITTED = sorted(TOOL.OUTPUT.glob("*.json"))
+COMPILED = [p for p in COMMITTED if p.name not in TOOL.HAND_WRITTEN]
 
 
 def test_every_declared_table_is_committed() -> None:
     declared = {s.name or s.file.removesuffix(".csv") for s in TOOL.CSV_TABLES} | {s.name for s in TOOL.TOML_TABLES}
-    assert {p.stem for p in COMMITTED} == declared
+    assert {p.stem for p in COMPILED} == declared
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda p: p.stem)
@@ -130,7 +131,7 @@ def test_committed_tables_can_be_read(path: Path) -> None:
 @pytest.mark.skipif(not (KNOWLEDGE / "README.md").is_file(), reason="the gathered facts are not here")
 def test_the_committed_tables_are_up_to_date() -> None:
     tables = TOOL.compile_all(KNOWLEDGE)
-    assert set(tables) == {p.name for p in COMMITTED}
+    assert set(tables) == {p.name for p in COMPILED}
     stale = [name for name, text in tables.items() if (TOOL.OUTPUT / name).read_text(encoding="utf-8") != text]
     assert stale == []
 

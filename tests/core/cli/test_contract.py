@@ -253,3 +253,25 @@ def test_from_a_hostile_folder(tmp_path: Path) -> None:
         [str(script), "check", "--json"], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
     )
     assert json.loads(done.stdout)["kind"] == "report"
+
+
+@pytest.mark.parametrize(
+    ("kind", "argv", "field"),
+    [
+        ("plan", ("plan", "--json", "--replay", "h200-torch211", "torch", "onnxruntime-gpu"), "steps"),
+        ("plan", ("plan", "--json", "--replay", "h200-torch211", "torch==99"), "obstacles"),
+        ("plan", ("plan", "--json", "--replay", "h200-ort-gpu-cudnn-hidden", "--repair"), "steps"),
+        ("difference", ("diff", "--json", "h200-torch211", "h200-ort-gpu-cudnn-hidden"), "components"),
+    ],
+)
+def test_other_documents_meet_their_published_schemas(kind: str, argv: tuple[str, ...], field: str) -> None:
+    """Real documents that hold something in the field; one with a wrong value in it does not pass."""
+    machines = Path(__file__).parents[2] / "machines"
+    given = [str(p) if (p := machines / a / "snapshot.json.gz").is_file() else a for a in argv]
+    document = json.loads(run(*given).stdout)
+    validator = jsonschema.Draft202012Validator(json.loads(run("schema", kind).stdout))
+    validator.validate(document)
+    assert document["kind"] == kind and document[field]
+    document[field][0] = 3
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate(document)

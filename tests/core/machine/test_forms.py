@@ -111,3 +111,16 @@ def test_each_question_is_asked_once() -> None:
     first = machine.listdir("/")
     assert machine.listdir("/") is not first and machine.listdir("/") == first
     assert [k for k in machine.observations if k[0] == "list"] == [("list", "/")]
+
+
+def test_the_doctors_own_process_is_not_the_roots(tmp_path: Path) -> None:
+    """Where the host's /proc is mounted under a root, `self` there leads to the process that looks."""
+    for name in ("proc/version", "proc/self/status", "proc/4711/status", "sys/bus/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("CapEff: 1\n")
+    (tmp_path / "proc/mounts").symlink_to("self/status")
+    machine = rooted_machine(str(tmp_path))
+    assert machine.read_text("/proc/4711/status") == "CapEff: 1\n"
+    assert machine.read_text("/proc/self/status") is None and machine.read_text("/proc/mounts") is None
+    assert machine.names("/proc/self") == () and not machine.exists("/proc/self/status")
+    assert machine.space("/") is None and machine.limits() == {} and machine.kernel_log("x").lines == ()

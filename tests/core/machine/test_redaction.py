@@ -24,6 +24,8 @@ def redactor(home: str | None = "/home/alice", **fields: bool) -> Redactor:
         ('{"password": "hunter2", "x": 1}', '{"password": "***", "x": 1}'),
         ("os.environ['DB_PASSWORD'] = 'hunter2'", "os.environ['DB_PASSWORD'] = '***'"),
         ("tokenizers==0.22.1 secretstorage==3.3", "tokenizers==0.22.1 secretstorage==3.3"),
+        ("train.py --token abc --lr 3 --api-key x", "train.py --token *** --lr 3 --api-key ***"),
+        ("serve --max-tokens 100 --token-file - x", "serve --max-tokens 100 --token-file - x"),
         ("nvapi-0123456789abcdef", "***"),
         ("Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2ln", "Bearer ***"),
         ("ghp_0123456789abcdef0123", "***"),
@@ -81,3 +83,32 @@ def test_dataclasses_keep_their_type() -> None:
     assert found.attributes == {"path": "/home/user1", "n": 3}
     assert found.evidence[0].source == "/home/user1/v/pyvenv.cfg"
     assert found.evidence[0].kind is EvidenceKind.FILE
+
+
+def test_outputs_of_commands_keep_no_serial_number_and_no_process_name() -> None:
+    xml = (
+        "<serial>1654221009876</serial>\n<process_name>/home/x/train</process_name>\n<product_name>H100</product_name>"
+    )
+    text = (
+        "    Serial Number                   : 1654221009876\n    GPU Fabric GUID : 0xabcdef\n    Board ID : 0x5300\n"
+    )
+    result = {"rc": 0, "stdout": xml, "stderr": text, "timed_out": False}
+    ((_, _, kept),) = redactor().observations([("run", [["nvidia-smi", "-q", "-x"]], result)])
+    assert kept["stdout"] == (
+        "<serial>left_out</serial>\n<process_name>left_out</process_name>\n<product_name>H100</product_name>"
+    )
+    assert "1654221009876" not in kept["stderr"] and "abcdef" not in kept["stderr"] and "0x5300" in kept["stderr"]
+    assert (kept["rc"], kept["timed_out"]) == (0, False)
+
+
+def test_messages_of_the_kernel_name_no_process() -> None:
+    lines = [
+        [1.5, "NVRM: Xid (PCI:0000:9b:00): 119, pid=2024380, name=my-trainer, Timeout after 6s"],
+        [2.5, "NVRM: API mismatch: the client 'my-trainer' (pid 77)\\x0aNVRM: has the version 595.84, but"],
+    ]
+    log = {"lines": lines, "source": "/dev/kmsg", "truncated": False}
+    ((_, _, kept),) = redactor().observations([("kernel_log", [["NVRM"]], log)])
+    assert kept["lines"] == [
+        [1.5, "NVRM: Xid (PCI:0000:9b:00): 119, pid=0, name=left_out, Timeout after 6s"],
+        [2.5, "NVRM: API mismatch: the client 'left_out' (pid 0)\\x0aNVRM: has the version 595.84, but"],
+    ]

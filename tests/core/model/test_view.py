@@ -58,7 +58,7 @@ DEVICE = Component(key="gpu:0", kind="gpu", name="G")
     ],
 )  # fmt: skip
 def test_the_headline_says_the_worst_that_counts(statuses, worst, words):
-    findings = [some_finding(f"F{n}", Status(status)) for n, status in enumerate(statuses)]
+    findings = [some_finding(f"F{n}", Status(status), Severity.MEDIUM) for n, status in enumerate(statuses)]
     verdict = headline(report_of(*findings, components=(DEVICE,)))
     assert (verdict.status, verdict.text) == (worst, words)
 
@@ -193,3 +193,53 @@ def test_an_empty_report_and_a_quiet_one_have_all_views():
         assert matrix(report) == ((), ())
     assert machine_stack(empty_report()) == ()
     assert [f.id for f in passed(quiet_report())] == ["GLIBC"]
+
+
+def test_a_hint_that_could_not_judge_leaves_the_verdict_to_the_rest():
+    report = report_of(some_finding("A", Status.PASS), some_finding("B", Status.UNKNOWN), components=(DEVICE,))
+    verdict = headline(report)
+    assert (verdict.status, verdict.text) == (
+        Status.PASS,
+        "No fault found: 1 check in order; 1 thing could not be judged.",
+    )
+    alone = headline(report_of(some_finding("B", Status.UNKNOWN), components=(DEVICE,)))
+    assert alone.status is Status.UNKNOWN
+
+
+def stack_of(*components: Component) -> dict[str, tuple[str, ...]]:
+    return {line.label: line.values for line in machine_stack(replace(empty_report(), components=components))}
+
+
+def test_what_is_installed_is_told_by_name_and_by_place_where_names_are_alike() -> None:
+    def part(kind: str, name: str, place: str, version: str | None = "1.0") -> Component:
+        return Component(key=f"{kind}:{place}", kind=kind, name=name, version=version, location=place)
+
+    lines = stack_of(
+        part("software", "LLVM", "/usr/lib/llvm/LLVMConfigVersion.cmake"), part("software", "MNN", "/x/MNNDefine.h", None),
+        part("profiler", "ncu", "/opt/a"), part("profiler", "ncu", "/opt/b", "2.0"), part("cann", "CANN", "/opt/cann"),
+        *(Component(key=f"rdma-device:mlx5_{n}", kind="rdma-device", name=f"mlx5_{n}", version="28.41") for n in range(4)),
+    )  # fmt: skip
+    assert lines["software"] == ("LLVM 1.0", "MNN version unknown")
+    assert lines["profiler"] == ("ncu 1.0 in /opt/a", "ncu 2.0 in /opt/b")
+    assert lines["cann"] == ("1.0 in /opt/cann",)
+    assert lines["rdma-device"] == ("4 × version 28.41",)
+
+
+def test_a_drivers_lists_do_not_fill_the_page() -> None:
+    long = {"accepts": "[V1],[V2],[V3],[V4],[V5],[V6]", "running_version": "25.2.0"}
+    attributes = {**long, "branch": "R580", "a": "1", "b": "2", "c": "3"}
+    driver = Component(key="driver:x", kind="driver", name="x", version="25.2.0", attributes=attributes)
+    assert stack_of(driver)["Driver"] == ("x 25.2.0 (branch R580, a 1, b 2)",)
+
+
+def test_many_packages_are_counted() -> None:
+    report = sample_report()
+    target = report.targets[0]
+    wheels = tuple(
+        Component(key=f"wheel:p{n:02}@{target.prefix}", kind="wheel", name=f"p{n:02}", version="1", target=target.key)
+        for n in range(40)
+    )
+    lines = {s.label: s.values for s in target_stack(replace(report, components=(*report.components, *wheels)), target)}
+    shown = lines["Packages"]
+    assert len(shown) == 17 and shown[-1].endswith(" more")
+    assert shown[:2] == ("onnxruntime-gpu 1.30.0 (cuda 13.0)", "torch 2.11.0 (cuda 13.0)")

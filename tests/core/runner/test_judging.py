@@ -83,3 +83,14 @@ def test_a_passing_cause_explains_nothing_and_circles_end() -> None:
     assert diagnose([finding("A"), finding("B", status=Status.PASS)], checks) == ()
     (told,) = diagnose([finding("A"), finding("B")], checks)
     assert len(told.follows) == 1
+
+
+def test_a_device_without_an_answer_hangs_under_the_cause_that_speaks_of_it() -> None:
+    unseen = finding("PROBE-FAILED", "gpu:1", status=Status.ERROR)
+    driver, other = finding("DRIVER", "driver:x"), finding("LOST", "gpu:2")
+    explained = {unseen.fingerprint: ("DRIVER", "LOST")}
+    assert diagnose([unseen, driver], []) == ()
+    (told,) = diagnose([unseen, driver], [], explained)
+    assert (told.root, told.follows) == (driver.fingerprint, (unseen.fingerprint,))
+    assert diagnose([unseen, other], [], explained) == ()
+    assert len(diagnose([unseen, finding("LOST", "gpu:1")], [], explained)) == 1

@@ -18,14 +18,33 @@ from infra_doctor_probes.ascend.files import AscendVersionSources
 from infra_doctor_probes.ascend.frameworks import AscendFrameworkLibraries, CannPythonPackages
 from infra_doctor_probes.ascend.npu import AscendDeviceNodes, AscendNpusNotGiven
 from infra_doctor_probes.ascend.session import AscendSession
-from infra_doctor_probes.checks import ascend_ctr, cann_conflict, cann_drv, cann_env, cann_pydeps, torch_npu
+from infra_doctor_probes.checks import (
+    ascend_ctr,
+    ascend_health,
+    ascend_link,
+    ascend_perm,
+    ascend_soc,
+    cann_conflict,
+    cann_drv,
+    cann_env,
+    cann_pydeps,
+    lib_path,
+    npu_busy,
+    torch_npu,
+    triton_ascend,
+)
 from infra_doctor_probes.detect.system import Container
 from infra_doctor_probes.tables import ascend, ascend_frameworks, cann_python
+from infra_doctor_probes.tables import ascend_soc as ascend_soc_table
 from tests.support.ascend_trees import captures
 from tests.support.recipe import SAMPLES
 
-ALL = tuple(c for m in (ascend_ctr, cann_conflict, cann_drv, cann_env, cann_pydeps, torch_npu) for c in m.CHECKS)
-RULES = [r for m in (ascend, ascend_frameworks, cann_python) for r in m.RULES]
+ASCEND = (
+    ascend_ctr, ascend_health, ascend_link, ascend_perm, ascend_soc, cann_conflict, cann_drv, cann_env, cann_pydeps, npu_busy,
+    torch_npu, triton_ascend,
+)  # fmt: skip
+ALL = tuple(c for m in (*ASCEND, lib_path) for c in m.CHECKS)
+RULES = [r for m in (ascend, ascend_frameworks, ascend_soc_table, cann_python) for r in m.RULES]
 TARGET = "target:/opt/venv"
 SEEN = (Evidence(kind=EvidenceKind.FILE, source="/seen", text="here"),)
 ROOT = "/usr/local/Ascend/cann-8.5.0"
@@ -75,7 +94,7 @@ def findings(check: Check, *items: Any) -> list[Finding]:
             assert finding.remediation is not None
             assert finding.evidence
         if finding.status in {Status.FAIL, Status.WARN, Status.PASS, Status.UNKNOWN}:
-            assert finding.subject or finding.id in {"CANN-ENV", "ASCEND-CTR"}
+            assert finding.subject or finding.id in {"CANN-ENV", "ASCEND-CTR", "ASCEND-PERM", "ASCEND-LINK"}
     return found
 
 
@@ -94,9 +113,9 @@ def test_a_machine_without_ascend_is_skipped(check: Check) -> None:
 
 @pytest.mark.parametrize("check", ALL, ids=lambda c: c.id)
 def test_each_check_says_what_it_was_proven_on(check: Check) -> None:
-    assert "not on an Ascend machine" in check.explanation
+    assert "not on an Ascend machine" in check.explanation or check.id == "LIB-PATH"
     assert check.sources
-    assert all(re.compile(signature) for signature in check.log_signatures)
+    assert all(re.compile(signature.pattern) for signature in check.log_signatures)
 
 
 # -- CANN-ENV -----------------------------------------------------------------------------------------------------
@@ -431,11 +450,64 @@ def test_a_host_is_no_container() -> None:
 # -- logs ---------------------------------------------------------------------------------------------------------
 
 LOGS = {
-    "fastdeploy-libascendcl": "CANN-ENV", "ascend-561103-cann-driver": "CANN-DRV", "ascend-opp-verify-e30006": "CANN-DRV",
-    "torchnpu-torch-version-mismatch": "TORCH-NPU", "torchnpu-libatb-missing": "TORCH-NPU",
-    "atb-cxx-abi-mismatch": "TORCH-NPU", "ort-cann-missing-decorator": "CANN-PYDEPS",
-    "cann-two-versions-on-ldpath": "CANN-CONFLICT", "dcmi-8020-container": "ASCEND-CTR",
+    "ascend-310b4-unsupported-soc": "ASCEND-SOC", "ascend-561103-cann-driver": "CANN-DRV",
+    "ascend-opp-verify-e30006": "CANN-DRV", "atb-cxx-abi-mismatch": "TORCH-NPU",
+    "cann-8.5-toolkit-only-no-libhccl": "CANN-ENV", "cann-two-versions-on-ldpath": "CANN-CONFLICT",
+    "dcmi-8020-container": "ASCEND-CTR", "dlinfer-torchnpu-post-version": "TORCH-NPU",
+    "fastdeploy-libascendcl": "CANN-ENV", "hami-device-health-8010": "ASCEND-HEALTH",
+    "mooncake-ascend-transport-ldpath": "LIB-PATH", "ort-cann-missing-decorator": "CANN-PYDEPS",
+    "torchinductor-npu-triton-missing": "TRITON-ASCEND", "torchnpu-libatb-missing": "TORCH-NPU",
+    "torchnpu-torch-version-mismatch": "TORCH-NPU",
 }  # fmt: skip
+# Further logs of the same kinds: from where their signature's source points, in short.
+MORE_LOGS = {
+    "Load dynamic library: libmindspore_ascend.so.2 failed. libcann_kb.so: cannot open shared object file": "CANN-ENV",
+    "libascend_hal.so: cannot open shared object file: No such file or directory": "CANN-ENV",
+    "ImportError: libhccl.so: cannot open shared object file: No such file or directory. Please check that the cann package is "
+    "installed. Please run 'source set_env.sh' in the CANN installation path.[ERROR] ERR00005 PTA not found": "CANN-ENV",
+    "ModuleNotFoundError: No module named 'acl'": "CANN-ENV",
+    "call aclnnAdd failed, error code is 561107": "CANN-ENV",
+    "DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)\ndcmi module initialize failed. ret is -8005": "ASCEND-CTR",
+    "aclrtGetDeviceCount(&device_count), error code is 207004": "ASCEND-CTR",
+    "open device 0 failed, runtime result = 107001.": "ASCEND-CTR",
+    "aclrtSetDevice: open device 0 failed, runtime result = 507033": "CANN-DRV",
+    "ops_host_cpu/libops_host_cpu.so: undefined symbol: _ZN2ge14GetShapeErrMsgEjRKSsS1_": "CANN-CONFLICT",
+    "nnal/atb/latest/atb/cxx_abi_1/lib/libtbe_adapter.so: undefined symbol: _ZN3Mki2DlC1ERKNSt7__cxx11": "TORCH-NPU",
+    "libop_plugin_atb.so: undefined symbol: _ZN3atb15CreateOperationINS_5infer14GroupTopkParamEEEiRKT_": "TORCH-NPU",
+    "AttributeError: module 'torch_npu' has no attribute '_npu_flash_attention'": "TORCH-NPU",
+    "RuntimeError: Can not support soc_version: 104.": "ASCEND-SOC",
+    "detail:EZ1001: binary_info_config.json failed, please check if the opp_kernel package is installed": "ASCEND-SOC",
+    "EZ9999: [PID: 775] Cannot find bin of op Range, integral key 0/1/|int64/ND/": "ASCEND-SOC",
+    "call aclnnFlashAttention failed, error code is 561112": "ASCEND-SOC",
+    "NPU function error: HBM MULTI BIT ECC ERROR., error code is 507054": "ASCEND-HEALTH",
+    "[2023-08-02 03:36:43] Event id=0x80e01801.": "ASCEND-HEALTH",
+    "EI0006: 2024-08-05-18:15:21.270.506 Getting socket times out. Reason: Remote Rank did not send": "ASCEND-LINK",
+    "EI0002: [PID: 7277] 2024-11-28 The wait execution of the Notify register times out. Reason: The Notify": "ASCEND-LINK",
+    "RuntimeError: EJ0002: [PID: 38079] 2025-07-15-12:45:31.202.787 The network port is down.": "ASCEND-LINK",
+    "RuntimeError: NPU out of memory. Tried to allocate 30.00 MiB (NPU 3; 60.96 GiB total capacity": "NPU-BUSY",
+    "torch.OutOfMemoryError: NPU out of memory. Tried to allocate 72.00 MiB": "NPU-BUSY",
+    "EJ0003: [PID: 159] Failed to bind the IP port. Reason: The IP address and port have been bound already.": "NPU-BUSY",
+    "[HcclSocket][Listen] socket type[1], listen on ip[192.0.2.1] and specific port[16666] fail.": "NPU-BUSY",
+    "alloc device memory failed, runtime result = 207001[FUNC:ReportCallError][FILE:log_inner.cpp]": "NPU-BUSY",
+    "cannot open /dev/davinci_manager: Permission denied": "ASCEND-PERM",
+    "rtSetDevice failed, error code is 207006": "ASCEND-PERM",
+    "ModuleNotFoundError: No module named 'triton.backends.ascend'": "TRITON-ASCEND",
+    "mooncake_master: error while loading shared libraries: libetcd_wrapper.so: cannot open shared object file": "LIB-PATH",
+}
+# Lines of healthy runs, and of failures that are not of this vendor.
+QUIET = (
+    "[W compiler_depend.ts:51] Warning: CAUTION: The operator 'aten::isin' is not currently supported on the NPU backend and"
+    " will fall back to run on the CPU. (function npu_cpu_fallback)",
+    "UserWarning: HCCL doesn't support gather at the moment. Implemented with allgather instead.",
+    "INFO 06-03 [platform.py:28] Platform plugin ascend is activated",
+    "| 0     910B3               | OK            | 101.8       43                0    / 0             |",
+    "loaded library: /usr/local/Ascend/cann/lib64/libascendcl.so",
+    "CUDA out of memory. Tried to allocate 20.00 MiB",
+    "step 561103 loss 0.507033 lr 1e-5",
+    "torch.cuda.is_available() returned False",
+    "net health status: Success",
+    "	Health Status                  : OK",
+)
 CASES = SAMPLES.parent / "cases"
 
 
@@ -448,8 +520,28 @@ def test_signatures_know_their_logs(case: str, wanted: str) -> None:
     log = "\n".join(re.findall(r"^````text\n(.*?)^````", text, re.DOTALL | re.MULTILINE))
     front = dict(re.findall(r'^(\w+): "(.*)"$', text, re.MULTILINE))
     assert front["symptom"]
-    named = {c.id for c in ALL if any(re.search(s, log) for s in c.log_signatures)}
-    assert named == {wanted}
+    assert best(log) == wanted
+
+
+def best(log: str) -> str | None:
+    """The finding with the strongest signature in a log; None where none matches. Two of one strength are told apart by how
+    many of their signatures match."""
+    found: dict[str, tuple[int, int]] = {}
+    for check in ALL:
+        hits = [s.strength for s in check.log_signatures if re.search(s.pattern, log, re.MULTILINE)]
+        if hits:
+            found[check.id] = (max(hits), len(hits))
+    return max(found, key=lambda i: found[i]) if found else None
+
+
+@pytest.mark.parametrize(("log", "wanted"), MORE_LOGS.items())
+def test_logs_of_the_same_kinds(log: str, wanted: str) -> None:
+    assert best(log) == wanted
+
+
+@pytest.mark.parametrize("log", QUIET)
+def test_healthy_logs_name_nothing(log: str) -> None:
+    assert best(log) is None
 
 
 def test_error_captures_are_known() -> None:
@@ -457,7 +549,7 @@ def test_error_captures_are_known() -> None:
     if not paths:
         pytest.skip("public captures not here")
     for path in paths:
-        assert any(re.search(s, path.read_text(encoding="utf-8")) for s in ascend_ctr.CHECK.log_signatures)
+        assert best(path.read_text(encoding="utf-8")) == "ASCEND-CTR"
 
 
 def test_every_ascend_machine_says_what_it_is() -> None:

@@ -103,7 +103,7 @@ def test_everything_about_a_check_stands_beside_it(check: Check) -> None:
     assert check.sources
     assert all(s.startswith("https://") for s in check.sources)
     for signature in check.log_signatures:
-        re.compile(signature)
+        re.compile(signature.pattern)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_everything_about_a_check_stands_beside_it(check: Check) -> None:
     ],
 )
 def test_log_lines_lead_to_one_check(line: str, check_id: str | None) -> None:
-    matching = [c.id for c in CHECKS.values() if any(re.search(s, line) for s in c.log_signatures)]
+    matching = [c.id for c in CHECKS.values() if any(re.search(s.pattern, line) for s in c.log_signatures)]
     assert matching == ([check_id] if check_id else [])
 
 

@@ -1,6 +1,7 @@
 """The text of npu-smi: every public capture, and texts that no tool would print."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,10 +81,12 @@ def test_two_dies_of_one_card() -> None:
 
 
 def test_values_that_are_not_there() -> None:
-    found = parse_npu_smi(capture("npu-smi-info__23.0.0_310B4_nputop_tests-L65.txt"))
-    assert found.chips == (
-        Chip(npu_id=0, chip_id=0, name="310B4", health="Alarm", address=None, memory_bytes=15609 << 20),
+    (chip,) = parse_npu_smi(capture("npu-smi-info__23.0.0_310B4_nputop_tests-L65.txt")).chips
+    assert replace(chip, reading=None) == Chip(
+        npu_id=0, chip_id=0, name="310B4", health="Alarm", address=None, memory_bytes=15609 << 20
     )
+    assert chip.reading is not None
+    assert (chip.reading.health, chip.reading.hbm_temperature_c) == ("Alarm", None)
 
 
 HEADER = """\
@@ -98,13 +101,13 @@ ROW = "| 3     Ascend 950DT | OK  | 10.0   30 |\n| 0     7       | 0001:0A:00.0 
 
 
 def test_own_table_with_a_name_of_two_words() -> None:
-    found = parse_npu_smi(HEADER + ROW)
-    assert found.chips == (
-        Chip(
-            npu_id=3, chip_id=0, name="Ascend 950DT", health="OK", address="0001:0a:00.0", memory_bytes=98304 << 20,
-            physical_id=7,
-        ),
+    (chip,) = parse_npu_smi(HEADER + ROW).chips
+    assert replace(chip, reading=None) == Chip(
+        npu_id=3, chip_id=0, name="Ascend 950DT", health="OK", address="0001:0a:00.0", memory_bytes=98304 << 20,
+        physical_id=7,
     )  # fmt: skip
+    assert chip.reading is not None
+    assert (chip.reading.power_w, chip.reading.temperature_c, chip.reading.aicore_percent) == (10.0, 30, 0)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from infra_doctor.machine.forms import replayed_machine
 from infra_doctor.machine.machine import Machine
 from infra_doctor.runner import registry
 from infra_doctor.runner.run import Run, RunOptions
+from tests.probes.detect.test_ascend_state import CHILD, ECC, smi
 from tests.support.recipe import RecipeSource, read_recipe, recipe_machine
 
 MACHINES = Path(__file__).parents[2] / "machines"
@@ -28,9 +29,21 @@ class WholeAnswers(RecipeSource):
         return found if found is None or "error" in found else {**empty, **found}
 
 
-def said(machine: Machine) -> set[tuple[str, str, str]]:
+WANTED = {
+    "CANN-ENV",
+    "CANN-DRV",
+    "CANN-CONFLICT",
+    "CANN-PYDEPS",
+    "TORCH-NPU",
+    "TRITON-ASCEND",
+    "LIB-PATH",
+    "ASCEND-PERM",
+}
+HARDWARE = {"ASCEND-HEALTH", "ASCEND-LINK", "ASCEND-SOC", "ASCEND-PERM", "NPU-BUSY", "CANN-DRV"}
+
+
+def said(machine: Machine, wanted: set[str] = WANTED) -> set[tuple[str, str, str]]:
     report = Run(RunOptions(python=PYTHON), registry=PLUGINS, machine=machine).execute()
-    wanted = {"CANN-ENV", "CANN-DRV", "CANN-CONFLICT", "CANN-PYDEPS", "TORCH-NPU"}
     return {(f.id, str(f.status), f.title) for f in report.findings if f.id in wanted}
 
 
@@ -38,16 +51,38 @@ def said(machine: Machine) -> set[tuple[str, str, str]]:
     "name",
     [
         "ascend-cann-820", "ascend-cann-850", "ascend-env-not-sourced", "ascend-toolkit-without-ops", "ascend-two-roots",
-        "ascend-version-conflict", "ascend-driver-too-old",
+        "ascend-version-conflict", "ascend-driver-too-old", "ascend-triton-clobbered", "ascend-no-permission",
+        "ascend-torchinductor-triton-missing", "libpath-mooncake-ascend-transport", "libpath-cache-out-of-date",
     ],
 )  # fmt: skip
 def test_collected_and_replayed(name: str) -> None:
     recipe = read_recipe(MACHINES / name / "machine.toml")
+    live = said(recipe_machine(recipe, NAMES))
+    assert live
+    assert said(replayed(recipe)) == live
+
+
+def replayed(recipe: dict[str, Any]) -> Machine:
     collector = Collector(WholeAnswers(recipe), plan())
     collector.run([PYTHON])
     capabilities = ["files", "environment", "commands", "kernel state", "processes"]
     snapshot = {"observations": list(collector.kept.values()), "machine": {"capabilities": capabilities}}
-    replay = replayed_machine(snapshot, where="test", environment_names=NAMES)
-    live = said(recipe_machine(recipe, NAMES))
-    assert live
-    assert said(replay) == live
+    return replayed_machine(snapshot, where="test", environment_names=NAMES)
+
+
+def test_hardware_by_the_tools_that_a_collector_can_run() -> None:
+    recipe = read_recipe(MACHINES / "ascend-link-down" / "machine.toml")
+    more = [("-t health -i 0 -c 0", "\tHealth Status : Alarm\n\tError Code : 80E01801\n"), ("-t ecc -i 0", ECC)]
+    recipe["commands"] += smi(*more, health="Alarm")
+    recipe["children"] = {CHILD: {"error": "libdcmi.so could not be loaded"}}
+    live = said(recipe_machine(recipe, NAMES), HARDWARE)
+    assert {"ASCEND-HEALTH", "ASCEND-LINK"} <= {i for i, status, _ in live if status == "warn"}
+    assert said(replayed(recipe), HARDWARE) == live
+
+
+def test_a_tool_that_hangs_is_asked_once() -> None:
+    recipe = read_recipe(MACHINES / "ascend-npu-hangs" / "machine.toml")
+    collector = Collector(WholeAnswers(recipe), plan())
+    collector.run([PYTHON])
+    asked = [given[0] for name, given, _ in collector.kept.values() if name == "run" and given[0][0] == "npu-smi"]
+    assert asked == [["npu-smi", "info"]]

@@ -70,7 +70,7 @@ def test_a_version_without_a_label_is_read_from_the_file() -> None:
     _, found = described(torch())
     wheel = next(c for c in found.kinds("wheel") if c.name == "torch")
     assert wheel.version == "2.11.0"
-    assert wheel.attributes == {"build": "cuda", "cuda": "13.0", "tag": "cu130"}
+    assert wheel.attributes == {"build": "cuda", "cuda": "13.0", "tag": "cu130", "product": "PyTorch"}
     assert found.fact(TorchBuild).version == "2.11.0+cu130"
     assert wheel.origin == "pip"
 
@@ -112,14 +112,15 @@ def test_the_build_of_a_cpu_package() -> None:
     _, found = described(ort(cuda=None, name="onnxruntime"))
     build = found.fact(OnnxRuntimeBuild)
     assert (build.build, build.cuda, build.providers, build.package_name) == ("cpu", None, (), "onnxruntime")
-    assert next(c for c in found.kinds("wheel")).attributes == {"build": "cpu"}
+    assert next(c for c in found.kinds("wheel")).attributes == {"build": "cpu", "product": "ONNX Runtime"}
 
 
 def test_cuda_and_cudnn_of_a_gpu_package() -> None:
     _, found = described(ort("1.26.0", "12.8", needed=("libcudnn.so.9",)))
     build = found.fact(OnnxRuntimeBuild)
     assert (build.build, build.cuda, build.cudnn, build.opens_cudnn_late) == ("cuda", "12.8", "9", False)
-    assert next(c for c in found.kinds("wheel")).attributes == {"build": "cuda", "cuda": "12.8", "cudnn": "9"}
+    component = next(c for c in found.kinds("wheel"))
+    assert component.attributes == {"build": "cuda", "cuda": "12.8", "cudnn": "9", "product": "ONNX Runtime"}
     _, late = described(ort("1.28.0", "13.0"))
     assert late.fact(OnnxRuntimeBuild).opens_cudnn_late is True
 

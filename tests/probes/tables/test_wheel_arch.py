@@ -108,7 +108,7 @@ def test_no_gpu_no_rows() -> None:
 @pytest.mark.parametrize(
     ("version", "tag", "cc", "driver_version", "advice"),
     [
-        ("2.6.0+cu126", "cu126", "12.0", "570.124.06", "The nearest PyTorch release with a build for the GPU and the driver is 2.7: cu128."),
+        ("2.6.0+cu126", "cu126", "12.0", "570.124.06", "Of the PyTorch releases in our tables, the nearest with builds for GPU and driver is 2.7: cu128."),
         ("2.11.0", "cu130", "7.0", "580.95.05", "PyTorch 2.11 has code for the GPU and fits the driver in these builds: cu126."),
         ("2.11.0", "cu130", "9.0", "550.90.07", "PyTorch 2.11 has code for the GPU and fits the driver in these builds: cu126, cu128."),
         ("2.7.0.dev20250310+cu124", "cu124", "12.0", "570.124.06", "is 2.7: cu128."),
@@ -132,3 +132,17 @@ def test_builds_that_are_not_pytorch_s_releases(version: str, tag: str) -> None:
         attributes={"build": "cuda", "cuda": "12.8", **({"tag": tag} if tag else {})},
     )  # fmt: skip
     assert only(judged(RULES, build, gpu("Tesla P40", "6.1")), "gpu-wheel-arch").verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("version", "tag", "cc", "verdict"),
+    [
+        ("2.7.0.dev20250310+cu124", "cu124", "12.0", NO), ("2.4.1+cu118", "cu118", "10.0", NO),
+        ("2.7.0.dev20250310+cu128", "cu128", "12.0", OPEN), ("2.4.1+cu121", "cu121", "8.9", OPEN),
+        ("2.4.1+cu121", "cu121", "9.0", OPEN),
+    ],
+)  # fmt: skip
+def test_a_wheel_without_a_list_has_no_code_that_its_cuda_cannot_compile(
+    version: str, tag: str, cc: str, verdict: Verdict
+) -> None:
+    assert only(judged(RULES, torch(version, tag), gpu("a GPU", cc), system()), WHEEL).verdict is verdict
