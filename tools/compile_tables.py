@@ -23,6 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from infra_doctor.compat.version import version_key
 
 OUTPUT = Path(__file__).resolve().parent.parent / "probes" / "infra_doctor_probes" / "tables" / "data"
+# Tables of the same form whose rows are written by hand, with their sources: left as they are.
+HAND_WRITTEN = frozenset({"ascend_fault_codes.json", "xid.json"})
 
 Cells = dict[str, str]
 
@@ -239,6 +241,17 @@ def jax_row(row: Cells) -> Cells:
     return row | cells
 
 
+def ort_opset(row: Cells) -> Cells | None:
+    """The newest opset and IR version that a release reads, where they were measured or stand in the documentation."""
+    if not (row["max_onnx_opset"].isdigit() and row["max_ir_version"].isdigit() and row["opset_basis"]):
+        return None
+    basis = f"{row['opset_basis']}; " if row["opset_basis"].startswith("measured") else ""
+    return row | {"source": basis + ORT_COMPATIBILITY, "note": ""}
+
+
+ORT_COMPATIBILITY = "https://onnxruntime.ai/docs/reference/compatibility.html#onnx-opset-support"
+
+
 def ort_cuda(row: Cells) -> Cells:
     """The build that PyPI serves; other feeds serve others."""
     match = re.match(r"(\d+(?:\.\d+)*(?:\.x)?)", row["cuda_default_pypi"])
@@ -260,29 +273,35 @@ CSV_TABLES = (
     Spec(file="pci_ids.csv", columns=("pci_id", "vendor", "name", "cc_from_codename"), versions=False, change=pci_row),
     Spec(file="cudnn.csv", change=cudnn_row,
          columns=("cudnn", "soname", "driver_cuda11", "driver_cuda12", "driver_cuda13", "driver_blackwell", "compute_capability")),
+    Spec(file="nccl_env.csv", columns=("env", "default_in_source", "leftover_suspect"), versions=False),
     Spec(file="nccl.csv", name="nccl_known_bad", columns=("spec", "arch", "known_bad"), change=known_bad_nccl, versions=False),
     # the release matrix's columns (other builds, ROCm) are not kept: it is older than the wheels and contradicts them
     Spec(file="pytorch.csv", change=lambda row: only_parts(row, "METADATA"),
          columns=("torch", "default_pypi_cuda", "cuda_toolkit_or_runtime_pin", "cudnn", "nccl", "cublas", "cusparselt",
-                  "nvshmem", "triton", "requires_python", "min_glibc")),
+                  "nvshmem", "triton", "requires_python", "wheel_pythons_linux_x86_64", "min_glibc")),
     Spec(file="torch_arch.csv", columns=("torch", "cuda_build", "platform", "sm_archs"),
          change=lambda row: row | {"cuda_build": row["cuda_build"].split(" ")[0]}),
-    Spec(file="torchvision.csv", columns=("torchvision", "torch", "requires_python")),
+    Spec(file="torchvision.csv", columns=("torchvision", "torch", "requires_python", "wheel_pythons")),
     Spec(file="triton.csv", columns=("triton", "torch_that_pins_it", "requires_python", "min_glibc")),
     Spec(file="jax.csv", change=jax_row,
-         columns=("jax", "jaxlib", "requires_python", "cuda12_plugin", "cuda13_plugin", "cuda12_cudnn", "cuda13_cudnn")),
-    Spec(file="tensorflow.csv", columns=("tensorflow", "cuda_tested", "cudnn_tested", "requires_python", "min_glibc")),
+         columns=("jax", "jaxlib", "requires_python", "wheel_pythons_jaxlib", "cuda12_plugin", "cuda13_plugin",
+                  "cuda12_cudnn", "cuda13_cudnn")),
+    Spec(file="tensorflow.csv",
+         columns=("tensorflow", "cuda_tested", "cudnn_tested", "requires_python", "wheel_pythons", "min_glibc")),
     Spec(file="tensorrt.csv", columns=("tensorrt", "soname", "cuda", "min_driver")),
     # the note is about single reports and packaging
     Spec(file="onnxruntime_gpu.csv", change=ort_cuda, doubt=("cuda_default_pypi", "cudnn", "tensorrt_ep"),
-         columns=("onnxruntime_gpu", "cuda_default_pypi", "cudnn", "tensorrt_ep", "requires_python", "min_glibc")),
+         columns=("onnxruntime_gpu", "cuda_default_pypi", "cudnn", "tensorrt_ep", "requires_python",
+                  "wheel_pythons_linux_x86_64", "min_glibc")),
+    Spec(file="onnxruntime_gpu.csv", name="onnxruntime_opsets", change=ort_opset,
+         columns=("onnxruntime_gpu", "max_onnx_opset", "max_ir_version")),
     Spec(file="onnxruntime_cuda_builds.csv", columns=("onnxruntime", "cuda_build", "cudnn_linux", "torch_pairing", "on_pypi")),
     Spec(file="onnxruntime_eps.csv", versions=False,
          columns=("package", "version", "needs", "basis", "runpath_measured", "min_glibc")),
     Spec(file="openvino_pypi.csv", columns=("openvino", "requires_python", "min_glibc")),
     Spec(file="serving_stacks.csv", versions=False,
-         columns=("package", "version", "requires_python", "min_glibc", "torch", "torchvision", "triton", "xformers",
-                  "flashinfer_python", "torch_npu", "triton_ascend")),
+         columns=("package", "version", "requires_python", "wheel_pythons", "min_glibc", "torch", "torchvision", "triton",
+                  "xformers", "flashinfer_python", "torch_npu", "triton_ascend")),
     Spec(file="rocm.csv", columns=("kind", "rocm", "torch", "driver", "gfx", "note"), versions=False),
     Spec(file="ascend_cann_hdk.csv", columns=("cann", "hdk", "relation", "chip", "driver", "firmware")),
     # the product names and memory sizes are unverified and for display; the soc names and generations are read from source
@@ -403,13 +422,14 @@ def main() -> int:
     except (CompileError, OSError, ValueError, KeyError) as error:
         print(f"compile_tables: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
-    stale = sorted(set(tables) ^ {p.name for p in OUTPUT.glob("*.json")})
+    compiled = {p for p in OUTPUT.glob("*.json") if p.name not in HAND_WRITTEN}
+    stale = sorted(set(tables) ^ {p.name for p in compiled})
     stale += [n for n, text in tables.items() if n not in stale and (OUTPUT / n).read_text(encoding="utf-8") != text]
     if options.check:
         print("\n".join(stale) or "all tables are up to date", file=sys.stderr)
         return 1 if stale else 0
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    for path in OUTPUT.glob("*.json"):
+    for path in compiled:
         if path.name not in tables:
             path.unlink()
     for name, text in tables.items():
