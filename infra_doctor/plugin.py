@@ -75,9 +75,13 @@ from infra_doctor.model.plugins import Check as Check
 from infra_doctor.model.plugins import CheckContext as CheckContext
 from infra_doctor.model.plugins import CompatibilityRule as CompatibilityRule
 from infra_doctor.model.plugins import LogSignature as LogSignature
+from infra_doctor.model.plugins import Observed as Observed
+from infra_doctor.model.plugins import PolicyKey as PolicyKey
+from infra_doctor.model.plugins import Preset as Preset
 from infra_doctor.model.plugins import Probe as Probe
 from infra_doctor.model.plugins import ProbeContext as ProbeContext
 from infra_doctor.model.plugins import ReportFormat as ReportFormat
+from infra_doctor.model.policy import SpecKind as SpecKind
 from infra_doctor.model.record import record as record
 from infra_doctor.model.report import MachineInfo as MachineInfo
 from infra_doctor.model.report import Measurement as Measurement

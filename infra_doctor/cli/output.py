@@ -56,6 +56,21 @@ def write_file(path: str, data: str | bytes) -> None:
                 os.unlink(temporary)
 
 
+def append_file(path: str, text: str) -> None:
+    """Add to a file that other programs write too, in one write. Raises OutputError."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with os.fdopen(handle, "ab", buffering=0) as file:
+            raw = text.encode("utf-8", "backslashreplace")
+            size = file.seek(0, os.SEEK_END) if file.seekable() else None
+            if file.write(raw) != len(raw):
+                if size is not None:
+                    file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}", help="Give a path that can be written.") from error
+
+
 def _write_special(path: str, raw: bytes) -> None:
     """A pipe or a device, as in `--html /dev/stdout`, cannot be renamed over."""
     try:

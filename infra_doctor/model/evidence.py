@@ -17,6 +17,7 @@ class EvidenceKind(StrEnum):
     ENVIRONMENT = "environment"
     KERNEL = "kernel"  # /proc, /sys, /dev
     TABLE = "table"  # a row of a compatibility table
+    POLICY = "policy"  # a line of the policy: "infra-doctor.toml:7"
     DERIVED = "derived"
 
 

@@ -1,6 +1,6 @@
 """The plug-in kinds: what a probe, a check, a compatibility rule and a report format are."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -9,6 +9,7 @@ from infra_doctor.model.compatibility import Compatibility, Verdict
 from infra_doctor.model.component import Component, Target
 from infra_doctor.model.evidence import Evidence
 from infra_doctor.model.finding import Command, Confidence, Finding, Remediation, Severity, Status
+from infra_doctor.model.policy import SpecKind
 from infra_doctor.model.record import record
 from infra_doctor.model.report import Measurement, ProbeOutcome, Report
 
@@ -94,14 +95,13 @@ class CheckContext(FactStore):
     def __init__(
         self, *, targets: tuple[Target, ...], components: Iterable[Component], facts: Iterable[Any],
         compatibility: Iterable[Compatibility] = (), probes: Iterable[ProbeOutcome] = (), today: date,
-        policy: dict[str, Any] | None = None, measurements: Iterable[Measurement] = (),
+        measurements: Iterable[Measurement] = (),
         profiles: Iterable[dict[str, Any]] = (),
     ) -> None:  # fmt: skip
         super().__init__(targets=targets, components=components, facts=facts)
         self.compatibility: tuple[Compatibility, ...] = tuple(compatibility)
         self.probes = {p.id: p for p in probes}
         self.today = today
-        self.policy = policy or {}
         self.measurements = tuple(measurements)
         self.profiles = tuple(profiles)
 
@@ -174,6 +174,47 @@ class CompatibilityRule:
     judge: Callable[["CheckContext"], Iterable[Compatibility]]
 
 
+@record
+class Observed:
+    """What a policy's key is on this machine, for one thing (a GPU, an environment, a copy of a library). `value`: a
+    version's text, a count, bytes, a name, or whether it is so; None where the thing is not there, with the `reason`.
+    `unseen`: it could not be looked at or told, with the `reason`."""
+
+    value: str | int | bool | None
+    subject: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    reason: str = ""
+    unseen: bool = False
+
+
+@record
+class PolicyKey:
+    """A key of `[require]`. `key` has dots ("gpu.count"); one that ends in ".*" takes any name for the star
+    ("package.*"), which `observe` gets as its second argument ("" else). `observe` is pure; it gives one `Observed` for each
+    thing the key speaks of, one at least: a requirement holds where all of them meet it. `probes` are the ids of those
+    that look: where one of them was skipped or failed, what was not found counts as not seen. `explained_by` names
+    findings that, when failing, are the cause of a requirement that is not met. `example` is a value for the docs, as
+    TOML. `offered`: `policy init` writes the key where it was observed."""
+
+    key: str
+    title: str
+    kind: SpecKind
+    observe: Callable[["CheckContext", str], Iterable[Observed]]
+    example: str
+    probes: tuple[str, ...] = ()
+    explained_by: tuple[str, ...] = ()
+    offered: bool = False
+
+
+@record
+class Preset:
+    """A named choice of checks for a kind of use: `preset = "training"`. `checks` are the ids that judge."""
+
+    name: str
+    title: str
+    checks: tuple[str, ...]
+
+
 class Render(Protocol):
     """Writes a report in one format. Gives text (UTF-8 when written)."""
 
@@ -183,13 +224,17 @@ class Render(Protocol):
 @record
 class ReportFormat:
     """One output format. `name` is its flag on `check` (`--json`, `--html FILE`): with `takes_file` the flag needs a path,
-    else it goes to standard output. `add_arguments` registers the format's own further flags. `documents` are its renderers
-    of other documents than reports, by their kind ("plan", "diff")."""
+    else it goes to standard output; `--format NAME[=PATH]` serves both. `automatic` says where `--format auto` writes it in
+    this environment: a path, "-" for standard output, "" for not at all; a path that starts with ">>" is added to, as
+    other steps of the pipeline write there too. `add_arguments` registers the format's own further flags. `documents` are
+    its renderers of other documents than reports, by their kind ("plan", "diff")."""
 
     name: str
     help: str
     render: Render
     takes_file: bool = False
     suffix: str = ""
+    flag: bool = True  # whether it has a flag of its own beside `--format`
     add_arguments: Callable[["argparse._ArgumentGroup"], None] | None = field(default=None)
     documents: dict[str, Callable[[Any, dict[str, Any]], str]] = field(default_factory=dict)
+    automatic: Callable[[Mapping[str, str]], str] | None = field(default=None)

@@ -69,6 +69,7 @@ class Report:
     created: str  # UTC, ISO 8601 with Z
     machine: MachineInfo
     targets: tuple[Target, ...] = ()
+    policy: dict[str, Any] | None = None  # what the run was held against: {"sources", "require", "measure", "baseline"}
     summary: dict[str, int] = field(default_factory=dict)
     probes: tuple[ProbeOutcome, ...] = ()
     facts: tuple[dict[str, Any], ...] = ()  # each {"probe", "type", "version", ...the fact's own fields}

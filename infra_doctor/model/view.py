@@ -9,6 +9,7 @@ from dataclasses import field
 from infra_doctor.model.compatibility import Compatibility, Verdict
 from infra_doctor.model.component import DEVICE_KINDS, Component, Target
 from infra_doctor.model.finding import Finding, Severity, Status
+from infra_doctor.model.policy import POLICY_KIND
 from infra_doctor.model.record import record
 from infra_doctor.model.report import Report
 from infra_doctor.model.wording import counted, joined
@@ -130,6 +131,12 @@ def _reached(
                 found.append(finding)
                 waiting.extend(below.get(fingerprint, ()))
     return found
+
+
+def required_unseen(finding: Finding) -> bool:
+    """Whether an accelerator device, or something that the policy requires, could not be looked at: exit code 3."""
+    kinds = {key.partition(":")[0] for key in finding.subject}
+    return finding.status is Status.ERROR and bool(kinds & (DEVICE_KINDS | {POLICY_KIND}))
 
 
 def waived(report: Report) -> tuple[Finding, ...]:

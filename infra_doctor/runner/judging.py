@@ -12,7 +12,7 @@ T = TypeVar("T")
 BAD = frozenset({Status.FAIL, Status.WARN})
 
 
-def _guarded(kind: str, name: str, call: Callable[[], Iterable[T]]) -> tuple[tuple[T, ...], Finding | None]:
+def guarded(kind: str, name: str, call: Callable[[], Iterable[T]]) -> tuple[tuple[T, ...], Finding | None]:
     """What a plug-in gives, or the finding that says that it failed."""
     try:
         return tuple(call()), None
@@ -39,7 +39,7 @@ def judge_matrix(
     rows: set[Compatibility] = set()
     failures = []
     for rule in rules:
-        found, failure = _guarded("rule", rule.id, lambda rule=rule: rule.judge(context))  # type: ignore[misc]
+        found, failure = guarded("rule", rule.id, lambda rule=rule: rule.judge(context))  # type: ignore[misc]
         rows.update(found)
         if failure:
             failures.append(failure)
@@ -50,11 +50,11 @@ def run_checks(checks: Iterable[Check], context: CheckContext) -> list[Finding]:
     """The findings of all checks; a check that gives none, or another id, is itself an error."""
     findings: list[Finding] = []
     for check in checks:
-        found, failure = _guarded("check", check.id, lambda check=check: check.run(context))  # type: ignore[misc]
+        found, failure = guarded("check", check.id, lambda check=check: check.run(context))  # type: ignore[misc]
         if failure is None and any(f.id != check.id for f in found):
-            found, failure = _guarded("check", check.id, _raiser("gave a finding with another id"))
+            found, failure = guarded("check", check.id, _raiser("gave a finding with another id"))
         if failure is None and not found:
-            _, failure = _guarded("check", check.id, _raiser("gave no finding"))
+            _, failure = guarded("check", check.id, _raiser("gave no finding"))
         findings += found
         if failure:
             findings.append(failure)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from infra_doctor.errors import UsageError
 from infra_doctor.model.evidence import Evidence, EvidenceKind
 from infra_doctor.model.finding import Finding, Severity, Status
-from infra_doctor.model.plugins import Check, CompatibilityRule, Probe, ReportFormat
+from infra_doctor.model.plugins import Check, CompatibilityRule, PolicyKey, Preset, Probe, ReportFormat
 
 if TYPE_CHECKING:
     from infra_doctor.model.planning import Choice
@@ -25,9 +25,13 @@ GROUPS: dict[str, tuple[str, str]] = {
     "tables": ("RULES", "CompatibilityRule"),
     "reports": ("FORMATS", "ReportFormat"),
     "planning": ("CHOICES", "Choice"),
+    "requirements": ("KEYS", "PolicyKey"),
+    "presets": ("PRESETS", "Preset"),
 }
 # What a check run loads.
 JUDGING = ("probes", "checks", "tables", "reports")
+# What one that is held against a policy loads beside.
+HOLDING = ("requirements", "presets")
 OWN_DISTRIBUTION = "infra_doctor-"
 ENTRY_POINTS_CAP_BYTES = 1 << 20
 _ID_SEPARATORS = dict.fromkeys(map(ord, "/_. "), "-")
@@ -42,6 +46,8 @@ class Registry:
     tables: list[CompatibilityRule] = field(default_factory=list)
     reports: list[ReportFormat] = field(default_factory=list)
     planning: list["Choice"] = field(default_factory=list)
+    requirements: list[PolicyKey] = field(default_factory=list)
+    presets: list[Preset] = field(default_factory=list)
     failures: list[Finding] = field(default_factory=list)
     third_party: list[str] = field(default_factory=list)  # "distribution: package"
     # What tables say of names that are no ids (an error number of a vendor): `explain` of their modules.
@@ -140,10 +146,15 @@ def _take(registry: Registry, group: str, module: Any) -> None:
     for plugin in getattr(module, attribute, ()):
         if not isinstance(plugin, kind):
             raise TypeError(f"{attribute} holds {type(plugin).__name__}, not {kind.__name__}")
-        name = getattr(plugin, "id", None) or plugin.name  # type: ignore[attr-defined]
-        if any((getattr(k, "id", None) or k.name) == name for k in known):
+        name = name_of(plugin)
+        if any(name_of(k) == name for k in known):
             raise ValueError(f"{name} is already there")
         known.append(plugin)
+
+
+def name_of(plugin: Any) -> str:
+    """What tells a plug-in from the others of its kind."""
+    return next(str(v) for a in ("id", "key", "name") if (v := getattr(plugin, a, None)))
 
 
 def _failure(module: str, distribution: str, error: Exception) -> Finding:

@@ -3,10 +3,10 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra_doctor import __version__
 from infra_doctor.errors import UsageError
@@ -20,11 +20,15 @@ from infra_doctor.model.evidence import Evidence, EvidenceKind
 from infra_doctor.model.finding import Finding, Severity, Status, fingerprint, sort_key
 from infra_doctor.model.plugins import CheckContext, Probe
 from infra_doctor.model.record import record
-from infra_doctor.model.report import MachineInfo, Report, Tool
+from infra_doctor.model.report import MachineInfo, Measurement, Report, Tool
 from infra_doctor.runner import registry as registry_module
 from infra_doctor.runner.events import Emit, ReportReady, RunPlanned, TargetsFound, ignore
 from infra_doctor.runner.judging import diagnose, judge_matrix, run_checks
 from infra_doctor.runner.probing import ProbeResult, run_probes
+
+if TYPE_CHECKING:
+    from infra_doctor.model.policy import Policy
+    from infra_doctor.runner.baseline import Baseline
 
 
 @record
@@ -40,6 +44,9 @@ class RunOptions:
     identify: bool = False
     third_party: bool = True
     only: tuple[str, ...] = ()
+    policy: "Policy | None" = None
+    baseline: "Baseline | None" = None
+    measurements: tuple[Measurement, ...] = ()  # of an earlier benchmark run, for the policy's thresholds
 
 
 @dataclass
@@ -61,13 +68,14 @@ class Run:
         """Look, judge, redact. Raises InfraDoctorError for what ends a run."""
         began = time.perf_counter_ns()
         started = time.monotonic()
-        registry = self.registry or registry_module.load(third_party=self.options.third_party)
+        groups = registry_module.JUDGING + (registry_module.HOLDING if self.options.policy is not None else ())
+        registry = self.registry or registry_module.load(groups, third_party=self.options.third_party)
         self.registry = registry
         if not registry.probes:
             raise UsageError(
                 "no plug-ins found", help="Install the project into this Python: `pip install -e .` in its folder."
             )
-        checks = registry_module.checks_named(registry.checks, self.options.only)
+        checks = judging_checks(registry, self.options)
         self.emit(RunPlanned(probes=tuple((p.id, p.title) for p in registry.probes)))
         machine = self.machine = self._machine(registry)
         redactor = self.redactor = self._redactor(machine)
@@ -137,32 +145,68 @@ class Run:
             "facts": facts,
             "probes": outcomes,
             "today": self.now().date(),
+            "measurements": self.options.measurements,
         }
         rows, failures = judge_matrix(registry.tables, CheckContext(**common))
         context = self.context = CheckContext(**common, compatibility=rows)
         failures += [*_probe_failures(results, registry.probes), *_unreadable(problems)]
         raw = [*registry.failures, *failures, *run_checks(checks, context)]
-        redacted = [replace(f, fingerprint=fingerprint(f.id, f.subject)) for f in map(redactor.typed, raw)]
+        told: dict[int, tuple[str, ...]] = {}  # what explains a finding that no check gave
         causes = _causes_of_unseen(results, registry.probes)
-        explained = {
-            r.fingerprint: causes.get(f.subject, ())
-            for f, r in zip(raw, redacted, strict=True)
-            if f.id == "PROBE-FAILED"
-        }
-        findings = sorted(redacted, key=sort_key)
-        summary = {str(s): sum(f.status is s for f in findings) for s in Status}
-        return Report(
+        told.update((id(f), causes.get(f.subject, ())) for f in raw if f.id == "PROBE-FAILED")
+        if self.options.policy is not None:
+            raw += _held_against(self.options.policy, registry, context, told)
+        explained: dict[str, tuple[str, ...]] = {}
+        findings = []
+        for found in raw:
+            redacted = _named(redactor.typed(found))
+            findings.append(redacted)
+            if id(found) in told:
+                explained[redacted.fingerprint] = told[id(found)]
+        report = Report(
             tool=Tool(version=__version__),
             created=self._created(),
             machine=self._machine_info(machine, redactor),
             targets=tuple(map(redactor.typed, targets)),
-            summary=summary,
             probes=tuple(map(redactor.typed, outcomes)),
             facts=tuple(sorted(map(redactor.document, _plain_facts(results)), key=_fact_order)),
             components=tuple(sorted(map(redactor.typed, components), key=lambda c: (c.kind, c.key))),
             compatibility=tuple(map(redactor.typed, rows)),
+            measurements=self.options.measurements,
+        )
+        return self._concluded(report, findings, registry.checks, explained, redactor)
+
+    def _concluded(
+        self,
+        report: Report,
+        findings: list[Finding],
+        checks: Iterable[Any],
+        explained: Mapping[str, tuple[str, ...]],
+        redactor: Redactor,
+    ) -> Report:
+        """The report with its findings, after what the policy and the baseline lay over them."""
+        policy, baseline = self.options.policy, self.options.baseline
+        if policy is not None:
+            from infra_doctor.policy import judging as held
+
+            today = self.now().date()
+            findings = [held.overridden(f, policy) for f in findings]
+            late = held.expired_waivers(policy.waivers, findings, today)
+            findings += [_named(redactor.typed(f)) for f in late]
+            findings = [held.waived(f, policy.waivers, today) for f in findings]
+        if baseline is not None:
+            from infra_doctor.runner.baseline import against_baseline
+            from infra_doctor.runner.differences import naming
+
+            names = (naming(baseline.report), naming(report))
+            findings = [f if f.fingerprint else _named(f) for f in against_baseline(findings, report, baseline, names)]
+        findings = sorted(findings, key=sort_key)
+        return replace(
+            report,
+            policy=_policy_of(self.options),
+            summary={str(s): sum(f.status is s for f in findings) for s in Status},
             findings=tuple(findings),
-            diagnoses=diagnose(findings, registry.checks, explained),
+            diagnoses=diagnose(findings, checks, explained),
         )
 
     def _created(self) -> str:
@@ -190,6 +234,61 @@ class Run:
             capabilities=tuple(sorted(map(str, machine.capabilities))),
             identified=self.options.identify,
         )
+
+
+def judging_checks(registry: registry_module.Registry, options: RunOptions) -> list[Any]:
+    """The checks that judge: those asked for on the command line, else those of the policy and its presets, less what it
+    skips. Raises UsageError with the nearest id."""
+    policy = options.policy
+    wanted = list(options.only)
+    if policy is not None and not wanted:
+        chosen = {p.name: p.checks for p in registry.presets}
+        wanted = [*policy.only, *(i for name in policy.presets for i in chosen.get(name, ()))]
+        known = {c.id for c in registry.checks}
+        wanted = [i for i in wanted if i in known or i in policy.only]
+    checks = registry_module.checks_named(registry.checks, wanted)
+    return checks if policy is None or options.only else [c for c in checks if c.id not in policy.skip]
+
+
+def _held_against(
+    policy: "Policy", registry: registry_module.Registry, context: CheckContext, told: dict[int, tuple[str, ...]]
+) -> list[Finding]:
+    """The findings of the policy's requirements and thresholds; adds to `told` what explains them."""
+    from infra_doctor.policy.judging import judge_requirements, judge_thresholds
+    from infra_doctor.runner.judging import guarded
+
+    out: list[Finding] = []
+    for requirement in policy.requirements:
+
+        def judge(one: Any = requirement) -> list[tuple[Finding, tuple[str, ...]]]:
+            return judge_requirements((one,), registry.requirements, context)
+
+        judged, failure = guarded("policy", requirement.key, judge)
+        if failure is not None:
+            out.append(failure)
+        for finding, explained_by in judged:
+            out.append(finding)
+            told[id(finding)] = explained_by
+    return [*out, *judge_thresholds(policy.thresholds, context)]
+
+
+def _policy_of(options: RunOptions) -> dict[str, Any] | None:
+    """What the run was held against, for the report."""
+    policy, baseline = options.policy, options.baseline
+    if policy is None and baseline is None:
+        return None
+    found: dict[str, Any] = {"sources": list(policy.sources) if policy else []}
+    if policy is not None:
+        found["require"] = {r.key: r.spec.text for r in policy.requirements}
+        found["measure"] = {t.pattern: t.text for t in policy.thresholds}
+        found["presets"] = list(policy.presets)
+    if baseline is not None:
+        found["baseline"] = {"source": baseline.source, "created": baseline.report.created}
+    return found
+
+
+def _named(finding: Finding) -> Finding:
+    return replace(finding, fingerprint=fingerprint(finding.id, finding.subject))
 
 
 def _merge(components: list[Component]) -> list[Component]:

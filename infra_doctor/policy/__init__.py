@@ -1,0 +1,1 @@
+"""The policy: reading it, holding a run against it, writing one from a run."""

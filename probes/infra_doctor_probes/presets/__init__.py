@@ -1,0 +1,1 @@
+"""Named choices of checks for a policy."""
