@@ -1,6 +1,10 @@
-"""JSON in and out. Decoding is strict about types; unknown fields pass, because a minor version may add some."""
+"""JSON in and out. Decoding is strict about types; unknown fields pass, because a minor version may add some.
+
+What we write may be printed to a terminal or into the log of a CI system: in a string, `#` before another and whatever a
+terminal acts on (C1 codes, direction overrides, invisible characters) stand as `\\u0023`, `\\u202e` …, which says the same."""
 
 import json
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,6 +14,11 @@ from infra_doctor.model.report import SCHEMA_VERSION, Report
 
 T = TypeVar("T")
 DOCUMENT_CAP_BYTES = 512 << 20
+# DEL, C1, and the characters without a form of their own (Unicode's Default_Ignorable_Code_Point, line separators, bidi).
+_UNSEEN = re.compile(
+    "[\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
 
 def encode(document: Any, *, indent: int = 2) -> str:
@@ -24,7 +33,15 @@ def encode(document: Any, *, indent: int = 2) -> str:
         raw = msgspec.json.encode(_whole_characters(plain))
     if indent:
         raw = msgspec.json.format(raw, indent=indent)
-    return raw.decode("utf-8") + "\n"
+    # `##[…]` and `##vso[…]` are commands for GitHub's and Azure's runners, wherever they stand in a line.
+    text = raw.replace(b"##", b"#\\u0023").decode("utf-8")
+    return (text if text.isascii() and "\x7f" not in text else _UNSEEN.sub(_spelt, text)) + "\n"
+
+
+def _spelt(match: re.Match[str]) -> str:
+    """The character as JSON's own escape (two of them above U+FFFF)."""
+    units = match[0].encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def _whole_characters(value: Any) -> Any:

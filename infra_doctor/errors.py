@@ -43,3 +43,10 @@ class TargetError(InfraDoctorError):
 
 class OutputError(InfraDoctorError):
     """An output asked for cannot be written."""
+
+
+class FormatError(InfraDoctorError):
+    """A report format failed: a fault of its own, not of what was asked for."""
+
+    exit_code = ExitCode.FAULT
+    help = "Run again with --debug and send us what it prints; `--no-plugins` leaves third parties' formats out."

@@ -50,6 +50,12 @@ from infra_doctor.machine.types import PciConfig as PciConfig
 from infra_doctor.machine.types import RecordScan as RecordScan
 from infra_doctor.machine.types import Space as Space
 from infra_doctor.machine.types import Stat as Stat
+from infra_doctor.model.benchmark import BenchContext as BenchContext
+from infra_doctor.model.benchmark import BenchDevice as BenchDevice
+from infra_doctor.model.benchmark import Benchmark as Benchmark
+from infra_doctor.model.benchmark import Expected as Expected
+from infra_doctor.model.benchmark import Job as Job
+from infra_doctor.model.benchmark import Suite as Suite
 from infra_doctor.model.compatibility import Compatibility as Compatibility
 from infra_doctor.model.compatibility import Verdict as Verdict
 from infra_doctor.model.component import DEVICE_KINDS as DEVICE_KINDS
@@ -71,6 +77,7 @@ from infra_doctor.model.finding import Remediation as Remediation
 from infra_doctor.model.finding import Severity as Severity
 from infra_doctor.model.finding import Status as Status
 from infra_doctor.model.finding import Waiver as Waiver
+from infra_doctor.model.monitoring import Monitor as Monitor
 from infra_doctor.model.plugins import Check as Check
 from infra_doctor.model.plugins import CheckContext as CheckContext
 from infra_doctor.model.plugins import CompatibilityRule as CompatibilityRule
@@ -81,7 +88,11 @@ from infra_doctor.model.plugins import Preset as Preset
 from infra_doctor.model.plugins import Probe as Probe
 from infra_doctor.model.plugins import ProbeContext as ProbeContext
 from infra_doctor.model.plugins import ReportFormat as ReportFormat
+from infra_doctor.model.policy import UNLIMITED as UNLIMITED
 from infra_doctor.model.policy import SpecKind as SpecKind
+from infra_doctor.model.quantities import measured_name as measured_name
+from infra_doctor.model.quantities import quantity as quantity
+from infra_doctor.model.quantities import share as share
 from infra_doctor.model.record import record as record
 from infra_doctor.model.report import MachineInfo as MachineInfo
 from infra_doctor.model.report import Measurement as Measurement
@@ -103,6 +114,7 @@ from infra_doctor.model.view import labels as labels
 from infra_doctor.model.view import loads as loads
 from infra_doctor.model.view import matrix as matrix
 from infra_doctor.model.view import passed as passed
+from infra_doctor.model.view import required_unseen as required_unseen
 from infra_doctor.model.view import skipped as skipped
 from infra_doctor.model.view import waived as waived
 from infra_doctor.model.wording import MEANING as MEANING
@@ -112,6 +124,7 @@ from infra_doctor.model.wording import VERDICT_STATUS as VERDICT_STATUS
 from infra_doctor.model.wording import attribute as attribute
 from infra_doctor.model.wording import command_line as command_line
 from infra_doctor.model.wording import counted as counted
+from infra_doctor.model.wording import inert as inert
 from infra_doctor.model.wording import is_web_link as is_web_link
 from infra_doctor.model.wording import printable as printable
 from infra_doctor.model.wording import privacy as privacy

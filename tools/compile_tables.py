@@ -270,6 +270,12 @@ CSV_TABLES = (
     Spec(file="gpu_arch.csv", columns=("cc", "arch", "market", "min_cuda_toolkit", "max_cuda_toolkit"),
          doubt=("min_cuda_toolkit", "max_cuda_toolkit")),
     Spec(file="gpu_arch.csv", name="gpu_last_driver", columns=("cc", "arch", "last_driver_branch"), change=last_driver, doubt=()),
+    # what a benchmark's result is compared with; sizes of several boards in one row are kept as they are
+    Spec(file="gpu_peaks.csv", versions=False, doubt=("note",),
+         columns=("name", "vendor", "cc", "sms", "boost_mhz", "tensor_clock_mhz", "mem_gb", "bw_gbs", "fp64_tflops",
+                  "fp64tc_tflops", "fp32_tflops",
+                  "tf32_tflops", "fp16_tflops", "bf16_tflops", "fp8_tflops", "int8_tflops", "fp4_tflops", "pcie")),
+    Spec(file="interconnect.csv", versions=False, columns=("kind", "gen", "lanes", "uni_gbs")),
     Spec(file="pci_ids.csv", columns=("pci_id", "vendor", "name", "cc_from_codename"), versions=False, change=pci_row),
     Spec(file="cudnn.csv", change=cudnn_row,
          columns=("cudnn", "soname", "driver_cuda11", "driver_cuda12", "driver_cuda13", "driver_blackwell", "compute_capability")),

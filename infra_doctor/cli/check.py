@@ -5,11 +5,13 @@ import os
 import sys
 from dataclasses import replace
 
+from infra_doctor.cli.deadline import Deadline
 from infra_doctor.cli.documents import terminal_settings
 from infra_doctor.cli.main import say
 from infra_doctor.cli.options import add_machine_arguments, run_options
 from infra_doctor.cli.outputs import add_format_arguments, chosen, deliver
 from infra_doctor.cli.policies import add_policy_arguments, baseline_of, measurements_of, policy_of
+from infra_doctor.cli.told import told
 from infra_doctor.errors import ExitCode
 from infra_doctor.model.finding import Status
 from infra_doctor.model.policy import FAIL_ON
@@ -23,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `check`; each report format registers its own flag."""
     formats = registry.load(("reports",), third_party="--no-plugins" not in sys.argv).reports
     outputs = parser.add_argument_group("output (standard output; several may be asked for)")
-    add_format_arguments(outputs, formats)
     outputs.add_argument("-v", "--verbose", action="count", default=0, help="say more (every copy, every pair)")
     outputs.add_argument("--no-color", action="store_true", help="no ANSI colours (also by NO_COLOR)")
     outputs.add_argument("--ascii", action="store_true", help="ASCII signs only")
@@ -32,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verdict.add_argument("--only", action="append", metavar="ID", help="judge by this check only (may be repeated)")
     add_policy_arguments(verdict)
     verdict.add_argument(
+        "--measurements", metavar="FILE", help="a report with measurements, for the policy's [measure] thresholds"
+    )
+    verdict.add_argument(
         "--fail-on", choices=FAIL_ON, help="exit with 1 from this status on (default: the policy's, else fail)"
     )
     verdict.add_argument(
@@ -39,30 +43,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="exit with 0 where an accelerator, or what is required, could not be looked at",
     )
-    parser.set_defaults(formats=formats)
+    # Last: what a third party's format registers must not take an option away from us.
+    parser.set_defaults(formats=add_format_arguments(outputs, formats))
 
 
 def run(args: argparse.Namespace) -> int:
     """Look, judge, write what was asked for, and give the exit code."""
-    outputs = chosen(args, args.formats, os.environ)
+    deadline = Deadline(lenient=args.lenient)
     options = run_options(args)
+    deadline.bound(args.timeout)
+    outputs = chosen(args, args.formats, os.environ)
     policy = policy_of(args)
-    fail_on, lenient = args.fail_on or "fail", args.lenient
+    fail_on = args.fail_on or "fail"
     if policy is not None:
-        options = replace(options, policy=policy, timeout_s=options.timeout_s or policy.timeout_s)
-        fail_on, lenient = args.fail_on or policy.fail_on or "fail", lenient or bool(policy.lenient)
+        deadline.lenient = args.lenient or bool(policy.lenient)
+        deadline.bound(policy.timeout_s)
+        options, fail_on = replace(options, policy=policy), args.fail_on or policy.fail_on or "fail"
         if policy.sources:
             say(f"policy: {', '.join(policy.sources)}")
-    options = replace(options, baseline=baseline_of(args), measurements=measurements_of(args))
-    this_run = Run(options)
+    measurements = measurements_of(args)
+    options = replace(options, baseline=baseline_of(args, options), measurements=measurements)
+    deadline.doing = "looking at the machine"
+    this_run = Run(replace(options, timeout_s=deadline.probes_s()))
     report = this_run.execute()
-    deliver(report, outputs, terminal_settings(args))
+    code = deadline.verdict = exit_code(report, fail_on=fail_on, lenient=deadline.lenient)
+    for note in this_run.notes:
+        say(note)
+    deadline.doing = "writing its outputs"
+    about = told(this_run, fail_on=fail_on, lenient=deadline.lenient, exit_code=code)
+    deliver(report, outputs, {**terminal_settings(args), **about})
     if args.debug:
         for trace in this_run.traces:
             say(trace)
     if this_run.machine is not None and (missing := unrecorded(this_run.machine)) and args.verbose:
         say(f"{missing} questions have no answer in the snapshot; they count as absent")
-    return exit_code(report, fail_on=fail_on, lenient=lenient)
+    return code
 
 
 def exit_code(report: Report, *, fail_on: str = "fail", lenient: bool = False) -> ExitCode:

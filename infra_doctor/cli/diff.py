@@ -6,7 +6,9 @@ from infra_doctor.cli.documents import add_output_arguments, write_document
 from infra_doctor.codec import convert, read_document
 from infra_doctor.errors import ExitCode
 from infra_doctor.model.report import Report
+from infra_doctor.runner import registry
 from infra_doctor.runner.differences import difference
+from infra_doctor.runner.held import looking_for_devices
 from infra_doctor.runner.run import Run, RunOptions
 
 
@@ -22,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare and print. 1 where something got worse."""
     before, after = (read_side(path, third_party=not args.no_plugins) for path in (args.before, args.after))
-    found = difference(before, after, sources=(args.before, args.after))
+    probes = registry.load(("probes",), third_party=not args.no_plugins).probes
+    sources = (args.before, args.after)
+    found = difference(before, after, sources=sources, device_probes=looking_for_devices(probes))
     write_document(found, args)
     return ExitCode.FINDINGS if found.worse else ExitCode.OK
 

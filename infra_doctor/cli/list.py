@@ -7,7 +7,7 @@ from infra_doctor.errors import ExitCode
 from infra_doctor.runner import registry
 from infra_doctor.runner.core_ids import CORE_IDS
 
-KINDS = ("checks", "rules", "probes", "formats")
+KINDS = ("checks", "rules", "probes", "formats", "requirements", "presets")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,12 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print ids and titles."""
-    found = registry.load()
+    found = registry.load((*registry.JUDGING, *registry.HOLDING))
     rows: dict[str, list[tuple[str, str]]] = {
         "checks": sorted([(c.id, c.title) for c in found.checks] + [(i, t) for i, (t, _) in CORE_IDS.items()]),
         "rules": sorted((r.id, r.title) for r in found.tables),
         "probes": sorted((p.id, f"{p.title} (needs {', '.join(p.needs)})") for p in found.probes),
-        "formats": sorted((f"--{f.name}", f.help) for f in found.reports),
+        "formats": sorted((f.name, f.help) for f in found.reports),
+        "requirements": sorted((k.key, f"{k.title} ({k.kind}, such as {k.example})") for k in found.requirements),
+        "presets": sorted((p.name, p.title) for p in found.presets),
     }
     chosen = {k: v for k, v in rows.items() if args.what in (None, k)}
     if args.json:

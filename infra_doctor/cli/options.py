@@ -5,6 +5,8 @@ import argparse
 from infra_doctor.errors import UsageError
 from infra_doctor.runner.run import RunOptions
 
+LONGEST_S = 1e9
+
 
 def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that choose the machine, the target and the bounds of a run."""
@@ -31,7 +33,7 @@ def run_options(args: argparse.Namespace) -> RunOptions:
         raise UsageError("--python, --pid and --all-pythons exclude each other", help="Give one of them.")
     if args.pid is not None and args.pid <= 0:
         raise UsageError(f"--pid {args.pid}: no process has that number")
-    if args.timeout is not None and not args.timeout > 0:
+    if args.timeout is not None and not 0 < args.timeout < LONGEST_S:
         raise UsageError(f"--timeout {args.timeout:g}: give a number of seconds above 0")
     if args.root is not None and not args.root:
         raise UsageError("--root: give a directory")

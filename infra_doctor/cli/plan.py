@@ -2,8 +2,9 @@
 
 import argparse
 
+from infra_doctor.cli.deadline import bounded_options
 from infra_doctor.cli.documents import add_output_arguments, write_document
-from infra_doctor.cli.options import add_machine_arguments, run_options
+from infra_doctor.cli.options import add_machine_arguments
 from infra_doctor.errors import ExitCode, UsageError
 from infra_doctor.model.planning import Wish
 from infra_doctor.runner import registry
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("a package is wished for twice", help="Give each once: `torch>=2.9,<2.12`.")
     if args.all_pythons:
         raise UsageError("a plan is for one environment", help="Choose it with --python.")
-    this_run = Run(run_options(args))
+    this_run = Run(bounded_options(args))
     report = this_run.execute()
     if this_run.context is None or this_run.registry is None or this_run.redactor is None:
         raise RuntimeError("the run left no context")

@@ -2,20 +2,19 @@
 
 import argparse
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from infra_doctor.errors import InputError, UsageError
-from infra_doctor.model.plugins import Check
 from infra_doctor.model.policy import Policy
 from infra_doctor.model.report import Measurement
 from infra_doctor.runner import registry
-from infra_doctor.runner.core_ids import CORE_IDS
+from infra_doctor.runner.core_ids import ALWAYS_ERROR, CORE_IDS
 
 if TYPE_CHECKING:
     from infra_doctor.policy.reading import Known
     from infra_doctor.runner.baseline import Baseline
+    from infra_doctor.runner.run import RunOptions
 
 
 def add_policy_arguments(group: argparse._ArgumentGroup) -> None:
@@ -34,9 +33,6 @@ def add_policy_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--baseline", metavar="FILE", help="an earlier report or snapshot: only what got worse since then counts"
     )
-    group.add_argument(
-        "--measurements", metavar="FILE", help="a report with measurements, for the policy's [measure] thresholds"
-    )
 
 
 def policy_of(args: argparse.Namespace) -> Policy | None:
@@ -48,7 +44,7 @@ def policy_of(args: argparse.Namespace) -> Policy | None:
         path = discovered()
     if path is None and not (args.require or args.preset or args.skip):
         return None
-    from infra_doctor.policy.reading import merged, read_policy, read_requirement
+    from infra_doctor.policy.reading import merged, read_policy, read_requirement, way_out
 
     known = known_names(third_party=not args.no_plugins)
     policy = read_policy(path, known) if path is not None else None
@@ -57,7 +53,8 @@ def policy_of(args: argparse.Namespace) -> Policy | None:
         names = [p.name for p in known.presets]
         for name in args.preset:
             if name not in names:
-                raise UsageError(f"--preset {name[:60]}: no such preset", help=f"Presets: {', '.join(names)}.")
+                help_text = way_out(name, names, names, "Presets")
+                raise UsageError(f"--preset {name[:60]}: no such preset", help=help_text)
         policy = replace(policy, presets=tuple(args.preset), only=())
     if args.skip:
         checks = registry.load(("checks",), third_party=not args.no_plugins).checks
@@ -68,11 +65,14 @@ def policy_of(args: argparse.Namespace) -> Policy | None:
 
 def discovered() -> str | None:
     """The policy of the working folder. Costs no TOML parser where there is none."""
-    here = os.getcwd()
+    try:
+        here = os.getcwd()
+    except OSError:  # it is gone
+        return None
     folder = here
     while True:
-        if any(os.path.isfile(os.path.join(folder, n)) for n in ("infra-doctor.toml", "pyproject.toml")):
-            from infra_doctor.policy.reading import discover
+        if any(os.path.lexists(os.path.join(folder, n)) for n in ("infra-doctor.toml", "pyproject.toml")):
+            from infra_doctor.policy.files import discover
 
             return discover(here)
         if os.path.exists(os.path.join(folder, ".git")) or folder == os.path.dirname(folder):
@@ -85,18 +85,22 @@ def known_names(*, third_party: bool) -> "Known":
     from infra_doctor.policy.reading import Known
 
     found = registry.load(("checks", "requirements", "presets"), third_party=third_party)
-    ids: Sequence[Check] = found.checks
-    return Known(keys=tuple(found.requirements), presets=tuple(found.presets), ids=(*(c.id for c in ids), *CORE_IDS))
+    return Known(
+        keys=tuple(found.requirements),
+        presets=tuple(found.presets),
+        ids=(*(c.id for c in found.checks), *CORE_IDS),
+        core=tuple(CORE_IDS),
+        errors=ALWAYS_ERROR,
+    )
 
 
-def baseline_of(args: argparse.Namespace) -> "Baseline | None":
-    """The report named by `--baseline`; a snapshot is judged here. Raises InputError."""
+def baseline_of(args: argparse.Namespace, options: "RunOptions") -> "Baseline | None":
+    """The report named by `--baseline`; a snapshot is judged here, as the run of these options is. Raises InputError."""
     if args.baseline is None:
         return None
-    from infra_doctor.cli.diff import read_side
-    from infra_doctor.runner.baseline import Baseline
+    from infra_doctor.runner.baseline import read_baseline
 
-    return Baseline(source=args.baseline, report=read_side(args.baseline, third_party=not args.no_plugins))
+    return read_baseline(args.baseline, options)
 
 
 def measurements_of(args: argparse.Namespace) -> tuple[Measurement, ...]:

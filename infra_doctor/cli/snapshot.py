@@ -3,9 +3,10 @@
 import argparse
 import gzip
 
+from infra_doctor.cli.deadline import bounded_options
 from infra_doctor.cli.main import say
-from infra_doctor.cli.options import add_machine_arguments, run_options
-from infra_doctor.cli.output import write_file, write_stdout
+from infra_doctor.cli.options import add_machine_arguments
+from infra_doctor.cli.output import refuse_unwritable, write_file, write_stdout
 from infra_doctor.errors import ExitCode
 from infra_doctor.runner.run import Run
 
@@ -21,7 +22,10 @@ def run(args: argparse.Namespace) -> int:
     from infra_doctor.codec import encode
     from infra_doctor.runner.snapshot import make_snapshot
 
-    this_run = Run(run_options(args))
+    options = bounded_options(args)
+    if args.file != "-":
+        refuse_unwritable(args.file)
+    this_run = Run(options)
     report = this_run.execute()
     text = encode(make_snapshot(this_run, report), indent=1)
     if args.file == "-":

@@ -5,9 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from infra_doctor.cli.deadline import bounded_options
 from infra_doctor.cli.documents import add_output_arguments, write_document
 from infra_doctor.cli.main import say
-from infra_doctor.cli.options import add_machine_arguments, run_options
+from infra_doctor.cli.options import add_machine_arguments
 from infra_doctor.errors import ExitCode, InputError, UsageError
 from infra_doctor.model.report import Report
 from infra_doctor.model.triage import MachineCheck, Triage
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--against excludes --log-only, --root and --replay", help="Give one machine to judge by.")
     if args.log_only and (args.root is not None or args.replay is not None):
         raise UsageError("--log-only looks at no machine", help="Leave out --root and --replay.")
-    options = run_options(args)
+    options = bounded_options(args)
     logs, trusted, lenient = inputs(args.log)
     # Reading the log needs the checks with their signatures alone, and this machine is looked at after it: what is typed
     # wrong is said at once.

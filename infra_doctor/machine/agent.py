@@ -64,10 +64,38 @@ ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.ENODEV, errno.ESRCH)
 
 # Commands and child processes under way, each the leader of its own group: what `end_commands` ends when we leave.
 UNDER_WAY: Set[int] = set()
+START_WAIT_S = 0.5  # how long `end_commands` waits for a process that another thread is just starting
+_DOOR = threading.Condition()
+_starting = 0
+_closed = False
+
+
+def start(argv, **fields):
+    """A `subprocess.Popen` in a session of its own that `end_commands` knows from its first moment; the caller takes it out
+    of UNDER_WAY again. Raises OSError, also when we are about to leave."""
+    import subprocess
+
+    global _starting
+    with _DOOR:
+        if _closed:
+            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+        _starting += 1
+    try:
+        process = subprocess.Popen(argv, start_new_session=True, **fields)
+        UNDER_WAY.add(process.pid)
+        return process
+    finally:
+        with _DOOR:
+            _starting -= 1
+            _DOOR.notify_all()
 
 
 def end_commands():
-    """End what still runs: its deadline would pass with nobody left to keep it."""
+    """End what still runs, and let nothing more be started: its deadline would pass with nobody left to keep it."""
+    global _closed
+    with _DOOR:
+        _closed = True
+        _DOOR.wait_for(lambda: not _starting, START_WAIT_S)
     for pid in list(UNDER_WAY):
         try:
             os.killpg(pid, signal.SIGKILL)
@@ -560,15 +588,7 @@ class Agent:
         import subprocess
 
         environment = dict(os.environ, LC_ALL="C", LANG="C")
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
-        UNDER_WAY.add(process.pid)
+        process = start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
         captured = [b"", b""]
 
         def drain(index, stream):

@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import Any
 
-from infra_doctor.machine.agent import UNDER_WAY
+from infra_doctor.machine.agent import UNDER_WAY, start
 
 OUTPUT_CAP_BYTES = 4 << 20
 
@@ -22,16 +22,14 @@ def call_child(module: str, timeout_s: float) -> dict[str, Any]:
 
     code = f"import sys; sys.path[:] = {sys.path!r}; import {module} as child; child.main()"
     try:
-        process = subprocess.Popen(
+        process = start(
             [sys.executable, "-S", "-c", code],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,
         )
     except OSError as error:
         return {"error": f"could not start a child process: {error.strerror}"}
-    UNDER_WAY.add(process.pid)
     captured: dict[str, bytes] = {}
 
     def drain(name: str, stream: Any) -> None:

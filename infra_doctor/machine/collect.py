@@ -325,7 +325,8 @@ def main(agent, redaction, plan, argv=None):
         "request": {"python": redactor.text(args.python) if args.python else None, "pid": None, "all_pythons": False},
         "observations": redactor.observations(collector.kept.values()),
     }
-    text = json.dumps(document, indent=0, sort_keys=True) + "\n"
+    # In a string `#` may stand as its number: no `##vso[...]` for a CI system into whose log this is printed.
+    text = json.dumps(document, indent=0, sort_keys=True).replace("##", "#\\u0023") + "\n"
     try:
         if args.file == "-":
             sys.stdout.write(text)

@@ -289,6 +289,9 @@ class Loader:
             code = answer.get("code")
             if code != "ELOOP":
                 self._machine.note_problem(path, str(answer["error"]))
+            if code == "EACCES" and self._machine.form == MachineForm.ROOTED:
+                # What may not be read by us may be read by whoever runs on that machine.
+                outcome.unknown = outcome.unknown or f"{path}: {answer['error']}"
             return _Refused(reason=str(answer["error"]), fatal=code not in {"EACCES", "ELOOP"})
         elf = self._machine.elf(path)
         if elf is None:

@@ -65,8 +65,9 @@ T = TypeVar("T")
 
 
 def fact(name: str, version: int) -> Callable[[type[T]], type[T]]:
-    """Mark a frozen dataclass as a fact: `name` and `version` stand beside its fields in a report.
-    Raise the version when a field changes its meaning."""
+    """Mark a frozen dataclass as a fact: `name` and `version` stand beside its fields in a report. A field with the
+    metadata `in_report: False` is for checks and policy keys of the same run alone. Raise the version when a field changes
+    its meaning."""
 
     def mark(cls: type[T]) -> type[T]:
         cls.fact_type = name  # type: ignore[attr-defined]

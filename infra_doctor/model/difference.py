@@ -81,7 +81,8 @@ class Side:
 
 @record
 class Difference:
-    """The document. `worse` is whether any finding or measurement got worse."""
+    """The document. `worse` is whether any finding or measurement got worse, or a device is gone. `devices_gone` is how many
+    devices of the first report the second has no more; 0 where it could not look."""
 
     kind: str = "difference"
     schema_version: str = SCHEMA_VERSION
@@ -89,6 +90,7 @@ class Difference:
     before: Side
     after: Side
     worse: bool
+    devices_gone: int = 0
     findings: tuple[FindingChange, ...] = ()  # the worst first
     components: tuple[ComponentChange, ...] = ()
     measurements: tuple[MeasurementChange, ...] = ()

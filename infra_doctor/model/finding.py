@@ -1,6 +1,7 @@
 """Findings and diagnoses: what checks say."""
 
 import hashlib
+from dataclasses import replace
 from enum import StrEnum
 
 from infra_doctor.model.evidence import Evidence
@@ -102,6 +103,11 @@ def fingerprint(finding_id: str, subject: tuple[str, ...]) -> str:
     """The stable name of (id, subject): 16 hex digits."""
     text = "\0".join((finding_id, *sorted(subject)))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def with_fingerprint(finding: Finding) -> Finding:
+    """The finding with its fingerprint, which holds for the subject as it is now: redacted."""
+    return replace(finding, fingerprint=fingerprint(finding.id, finding.subject))
 
 
 def sort_key(finding: Finding) -> tuple[int, int, str, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from infra_doctor.model.record import record
 # What the subjects of findings about a policy start with: "policy:gpu.count".
 POLICY_KIND = "policy"
 FAIL_ON = ("fail", "warn", "unknown", "never")  # from which status on `check` leaves with exit code 1
+UNLIMITED = 1 << 63  # as a size: no limit at all; above every size that there is
 
 
 class SpecKind(StrEnum):
@@ -17,7 +18,7 @@ class SpecKind(StrEnum):
 
     VERSION = "version"  # PEP 440 ranges: ">=580,<600", "==2.8.*"
     COUNT = "count"  # whole numbers: 8, ">=4"
-    SIZE = "size"  # bytes with a unit: ">=80 GiB"
+    SIZE = "size"  # bytes with a unit: ">=80 GiB"; "unlimited" is above all
     NAME = "name"  # words of a name, any of several: "H200", ["H100", "H200"], "NVIDIA A100*"
     FLAG = "flag"  # true or false
 
@@ -36,10 +37,12 @@ class Place:
 @record
 class Clause:
     """One comparison: an operator (`==`, `!=`, `>=`, `<=`, `>`, `<`, `~=`, `===`) and its right side: a version's text, a
-    whole number, or a number of base units (bytes, B/s, FLOP/s, s, 1 for a share)."""
+    whole number, or a number of base units (bytes, B/s, FLOP/s, s, 1 for a share). `tolerance`, in the same units, is what
+    equality does not look at: half of the last digit that was written, as in "==79.6 GiB"."""
 
     operator: str
     value: str | int | float
+    tolerance: int = 0
 
 
 @record

@@ -5,6 +5,9 @@ half characters. `printable` makes all of them visible; every front end passes s
 
 from infra_doctor.model.compatibility import Verdict
 from infra_doctor.model.component import AttributeValue
+from infra_doctor.model.escaping import IN_LINE
+from infra_doctor.model.escaping import inert as inert
+from infra_doctor.model.escaping import printable as printable
 from infra_doctor.model.finding import Command, Status
 
 # Sign and word stand together, so that nothing is said by colour alone. One character each.
@@ -43,22 +46,6 @@ def to_ascii(text: str) -> str:
     return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
 
 
-def printable(text: str, *, lines: bool = False) -> str:
-    """The text on one line, with everything that a terminal or browser would act on made visible (`\\x1b`, `\\u202e`).
-    A tab becomes a space; with `lines`, line breaks stay."""
-    if text.isprintable():
-        return text
-    return "".join(_shown(c, lines) for c in text)
-
-
-def _shown(character: str, lines: bool) -> str:
-    if character.isprintable() or (lines and character == "\n"):
-        return character
-    if character == "\t":
-        return " "
-    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
-
-
 def shortened(text: str, limit: int) -> str:
     """At most `limit` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
@@ -73,13 +60,15 @@ def own_path(path: str) -> str:
 
 
 def command_line(command: Command) -> str:
-    """The command as one line for a POSIX shell. The alias of one's own home is written `~`, which a shell understands."""
+    """The command as one line for a POSIX shell. The alias of one's own home is written `~`, which a shell understands.
+    What a CI system's runner would take for a command of its own is quoted so that a shell alone understands it."""
     import shlex
 
     words = []
     for word in command.argv:
         own = word.startswith(OWN_HOME) and not command.needs_root
-        words.append("~/" + shlex.quote(word.removeprefix(OWN_HOME)) if own else shlex.quote(word))
+        quoted = IN_LINE.sub("#''#", shlex.quote(word.removeprefix(OWN_HOME) if own else word))
+        words.append("~/" + quoted if own else f"'{word}'" if quoted.startswith("::") else quoted)
     return printable(("sudo " if command.needs_root else "") + " ".join(words))
 
 

@@ -1,20 +1,21 @@
-"""Holds a run against its policy: requirements and thresholds become findings, then severities, statuses and waivers are
-laid over all findings. Pure: what was observed comes from the policy keys' own functions over the check context."""
+"""Holds a run against a policy's requirements and thresholds: each becomes a finding. Pure: what was observed comes from
+the policy keys' own functions over the check context."""
 
 import fnmatch
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from datetime import date
 
 from infra_doctor.model.evidence import Evidence, EvidenceKind
-from infra_doctor.model.finding import Finding, Remediation, Severity, Status, Waiver
+from infra_doctor.model.finding import Finding, Remediation, Severity, Status
 from infra_doctor.model.plugins import CheckContext, Observed, PolicyKey
-from infra_doctor.model.policy import POLICY_KIND, Place, Policy, Requirement, SpecKind, Threshold, WaiverRule
-from infra_doctor.model.wording import size
-from infra_doctor.policy.reading import key_named
-from infra_doctor.policy.specs import meets, number_meets
+from infra_doctor.model.policy import POLICY_KIND, UNLIMITED, Place, Requirement, Spec, SpecKind, Threshold
+from infra_doctor.model.report import Measurement
+from infra_doctor.model.wording import joined, shortened, size
+from infra_doctor.policy.meeting import meets, number_meets
+from infra_doctor.policy.reading import key_named, star_of
 
-REQUIREMENT, THRESHOLD, WAIVER_EXPIRED = "REQUIREMENT", "THRESHOLD", "WAIVER-EXPIRED"
+REQUIREMENT, THRESHOLD = "REQUIREMENT", "THRESHOLD"
+_SAID_CAP, _VALUE_CAP, _EVIDENCE_CAP = 4, 80, 40  # of eight GPUs that differ, a title names four
 
 
 def line(place: Place, text: str) -> Evidence:
@@ -34,8 +35,8 @@ def judge_requirements(
         key = key_named(requirement.key, keys)
         if key is None:  # the plug-in that offered it went between reading and judging
             raise LookupError(f"no policy key for {requirement.key}")
-        name = requirement.key[len(key.key) - 1 :] if key.key.endswith(".*") else ""
-        out.append((judge_requirement(requirement, key, tuple(key.observe(context, name)), context), key.explained_by))
+        observed = tuple(key.observe(context, star_of(requirement.key, key)))
+        out.append((judge_requirement(requirement, key, observed, context), key.explained_by))
     return out
 
 
@@ -46,64 +47,83 @@ def judge_requirement(
     none fails; `unknown` where a value cannot be compared."""
     spec, wanted = requirement.spec, words(requirement)
     blind = blind_reason(key, context)
-    unseen = [o for o in observed if o.unseen or (o.value is None and blind)]
     if not observed:
-        unseen = [Observed(value=None, reason=blind or "nothing looked at it", unseen=True)]
-    seen = [o for o in observed if o not in unseen]
-    judged = [(o, meets(spec, o.value)) for o in seen]
-    bad = [o for o, ok in judged if ok is False]
-    open_ = [o for o, ok in judged if ok is None]
-    if bad:
-        status, said = Status.FAIL, bad
-    elif unseen:
-        status, said = Status.ERROR, unseen
-    elif open_:
-        status, said = Status.UNKNOWN, open_
-    else:
-        status, said = Status.PASS, seen
-    values = " and ".join(dict.fromkeys(shown(key, o) for o in said))
-    reasons = "; ".join(dict.fromkeys(o.reason for o in said if o.reason))
+        observed = (Observed(value=None, reason=blind or "nothing looked at it", unseen=True),)
+    judged = [(o, held(spec, o, bool(blind))) for o in observed]
+    status = next(s for s in (Status.FAIL, Status.ERROR, Status.UNKNOWN, Status.PASS) if any(v is s for _, v in judged))
+    said = [o for o, v in judged if v is status]
+    values = joined(_few(dict.fromkeys(shown(key, o, spec, exact=status is Status.FAIL) for o in said)))
+    reasons = [o.reason or (blind if status is Status.ERROR else "") for o in said]
+    now = ", and is not there" if values == _ABSENT else f"; this is {values}"
     title = {
-        Status.FAIL: f"{wanted} is required; this is {values}",
+        Status.FAIL: f"{wanted} is required{now}",
         Status.ERROR: f"{wanted} is required, and could not be looked at",
         Status.UNKNOWN: f"{wanted} is required; whether {values} meets it cannot be told",
-        Status.PASS: f"{wanted} is required; this is {values}",
+        Status.PASS: f"{wanted} is required{now}",
     }[status]
     remediation = None
     if status is Status.FAIL:
         text = f"Bring {requirement.key} to what is required ({spec.text}), or change {requirement.place}."
         remediation = Remediation(text=text)
     subjects = sorted({s for o in said for s in o.subject}) if status is not Status.PASS else []
+    seen = [e for o in said for e in o.evidence]
     return Finding(
         id=REQUIREMENT,
         subject=(f"{POLICY_KIND}:{requirement.key}", *subjects),
         status=status,
         severity=Severity.LOW if status is Status.PASS else Severity.HIGH,
         title=title,
-        detail=reasons,
-        evidence=(line(requirement.place, f"{requirement.key} = {spec.text}"), *(e for o in said for e in o.evidence)),
+        detail="; ".join(_few(dict.fromkeys(filter(None, reasons)))),
+        evidence=(line(requirement.place, f"{requirement.key} = {spec.text}"), *seen[:_EVIDENCE_CAP]),
         remediation=remediation,
     )
 
 
+def held(spec: Spec, observed: Observed, blind: bool) -> Status:
+    """What one observed thing makes of a requirement. `blind`: one of those that look did not."""
+    if observed.unseen or (blind and observed.value is None):
+        return Status.ERROR
+    ok = meets(spec, observed.value, at_least=blind)
+    if ok is None:
+        return Status.ERROR if blind and spec.kind is SpecKind.COUNT else Status.UNKNOWN
+    return Status.PASS if ok else Status.FAIL
+
+
 def words(requirement: Requirement) -> str:
-    """`driver >=580`, `gpu.count 8`, `ort.cuda`, `no package.pynvml`."""
+    """`driver >=580`, `gpu.count 8`, `ort.cuda`, `no package.pynvml`, `gpu.mig = false`."""
     spec = requirement.spec
+    if spec.kind is SpecKind.FLAG and not spec.present:
+        return f"{requirement.key} = false"
     if not spec.clauses and not spec.names:
         return requirement.key if spec.present else f"no {requirement.key}"
     return f"{requirement.key} {spec.text}"
 
 
-def shown(key: PolicyKey, observed: Observed) -> str:
-    """An observed value in a sentence."""
+_ABSENT = "not there"
+
+
+def shown(key: PolicyKey, observed: Observed, spec: Spec, *, exact: bool) -> str:
+    """An observed value in a sentence; `exact`: a size so that it differs from a bound that it differs from."""
     value = observed.value
     if value is None:
-        return "not there"
+        return _ABSENT
     if key.kind is SpecKind.FLAG or isinstance(value, bool):
+        if not spec.present:
+            return "true" if value else "false"
         return "so" if value else "not so"
     if key.kind is SpecKind.SIZE and isinstance(value, int):
-        return size(value)
-    return str(value) or "of unknown version"
+        if value >= UNLIMITED:
+            return "unlimited"
+        bounds = [int(c.value) for c in spec.clauses if not isinstance(c.value, str)]
+        close = exact and any(b != value and size(b) == size(value) for b in bounds)
+        return f"{size(value)} ({value} bytes)" if close else size(value)
+    return shortened(str(value), _VALUE_CAP) or "of unknown version"
+
+
+def _few(texts: Iterable[str]) -> list[str]:
+    listed = list(texts)
+    more = len(listed) - _SAID_CAP
+    return listed if more <= 0 else [*listed[:_SAID_CAP], f"{more} more"]
 
 
 def blind_reason(key: PolicyKey, context: CheckContext) -> str:
@@ -117,19 +137,14 @@ def blind_reason(key: PolicyKey, context: CheckContext) -> str:
 
 def judge_thresholds(thresholds: Iterable[Threshold], context: CheckContext) -> list[Finding]:
     """A finding for each threshold: `fail` where a measurement is on the wrong side, `skip` where nothing was measured."""
-    return [judge_threshold(t, context) for t in thresholds]
+    return [judge_threshold(t, context.measurements) for t in thresholds]
 
 
-def judge_threshold(threshold: Threshold, context: CheckContext) -> Finding:
+def judge_threshold(threshold: Threshold, measurements: Iterable[Measurement]) -> Finding:
     """All measurements that the pattern names, each device on its own."""
     subject: tuple[str, ...] = (f"{POLICY_KIND}:measure {threshold.pattern}",)
     evidence = [line(threshold.place, f"{threshold.pattern} = {threshold.text}")]
-    pattern = threshold.pattern.casefold()
-    found = [
-        m
-        for m in context.measurements
-        if fnmatch.fnmatchcase(f"{m.benchmark} {m.name}".casefold(), pattern) or m.benchmark.casefold() == pattern
-    ]
+    found = [m for m in measurements if speaks_of(threshold.pattern, m)]
     wanted = f"{threshold.pattern} {threshold.text}"
     if not found:
         return Finding(
@@ -139,22 +154,13 @@ def judge_threshold(threshold: Threshold, context: CheckContext) -> Finding:
     bad, open_ = [], []
     for m in found:
         value = m.ratio if threshold.unit == "1" else m.value if m.unit == threshold.unit else None
-        if value is None:
+        if value is None or not math.isfinite(value):
             open_.append(m)
         elif not number_meets(value, threshold.clauses):
             bad.append(m)
     said = bad or open_ or found
     status = Status.FAIL if bad else Status.UNKNOWN if open_ else Status.PASS
-    for m in said:
-        share = f", {m.ratio:.0%} of the expected" if m.ratio is not None else ""
-        at = f" on {m.device}" if m.device else ""
-        evidence.append(
-            Evidence(
-                kind=EvidenceKind.DERIVED,
-                source=f"measurement {m.benchmark} {m.name}{at}",
-                text=f"{m.value:.4g} {m.unit}{share}",
-            )
-        )
+    evidence += [_measured(m) for m in said[:_EVIDENCE_CAP]]
     first = evidence[1]
     outcome = {
         Status.FAIL: f"{wanted} is required; {first.source.removeprefix('measurement ')} is {first.text}",
@@ -171,70 +177,20 @@ def judge_threshold(threshold: Threshold, context: CheckContext) -> Finding:
     )
 
 
-# -- what is laid over all findings -------------------------------------------------------------------------------
+def speaks_of(pattern: str, measurement: Measurement) -> bool:
+    """Whether a threshold's pattern names this measurement: its benchmark, or benchmark and name, with wildcards or as they
+    stand. Case does not count."""
+    names = {n.casefold() for n in (measurement.benchmark, f"{measurement.benchmark} {measurement.name}")}
+    folded = pattern.casefold()
+    whole = f"{measurement.benchmark} {measurement.name}".casefold()
+    return folded in names or fnmatch.fnmatchcase(whole, folded)
 
 
-def overridden(finding: Finding, policy: Policy) -> Finding:
-    """The finding with the policy's severity, and its status where it is a failure or a warning."""
-    severity, status = policy.severities.get(finding.id), policy.statuses.get(finding.id)
-    if severity is not None and severity.severity is not None and severity.severity is not finding.severity:
-        said = line(severity.place, f"severity {severity.severity.value}; the check says {finding.severity.value}")
-        finding = replace(finding, severity=severity.severity, evidence=(*finding.evidence, said))
-    if (
-        status is not None
-        and status.status is not None
-        and finding.status in {Status.FAIL, Status.WARN} - {status.status}
-    ):
-        said = line(status.place, f"status {status.status.value}; the check says {finding.status.value}")
-        finding = replace(finding, status=status.status, evidence=(*finding.evidence, said))
-    return finding
-
-
-def waived(finding: Finding, rules: Iterable[WaiverRule], today: date) -> Finding:
-    """The finding with the waiver that covers it. What is in order, or does not apply, needs none."""
-    if finding.status in {Status.PASS, Status.SKIP}:
-        return finding
-    for rule in rules:
-        if covers(rule, finding) and not expired(rule, today):
-            return replace(finding, waived=Waiver(reason=rule.reason, until=rule.until))
-    return finding
-
-
-def covers(rule: WaiverRule, finding: Finding) -> bool:
-    """Whether the rule speaks of this finding."""
-    if rule.id != finding.id:
-        return False
-    return rule.subject is None or any(fnmatch.fnmatchcase(key, rule.subject) for key in finding.subject)
-
-
-def expired(rule: WaiverRule, today: date) -> bool:
-    """The day `until` itself is still covered."""
-    return today > date.fromisoformat(rule.until)
-
-
-def expired_waivers(rules: Iterable[WaiverRule], findings: Sequence[Finding], today: date) -> list[Finding]:
-    """WAIVER-EXPIRED: a warning for each rule whose day has passed; it says whether what it waived is still there."""
-    out = []
-    for rule in rules:
-        if not expired(rule, today):
-            continue
-        still = [f for f in findings if covers(rule, f) and f.status not in {Status.PASS, Status.SKIP}]
-        state = f"{rule.id} is there still and counts again" if still else f"{rule.id} is no longer there"
-        where = f" for {rule.subject}" if rule.subject else ""
-        out.append(
-            Finding(
-                id=WAIVER_EXPIRED,
-                subject=(f"{POLICY_KIND}:waiver {rule.id}{where}",),
-                status=Status.WARN,
-                severity=Severity.MEDIUM if still else Severity.LOW,
-                title=f"the waiver of {rule.id}{where} ended on {rule.until}: {state}",
-                detail=f"It was given for: {rule.reason}",
-                evidence=(line(rule.place, f"{rule.id}, until {rule.until}"),),
-                remediation=Remediation(
-                    text=f"Repair {rule.id}, or look at the reason again and move `until` in {rule.place}."
-                    if still
-                    else f"Take the waiver out of {rule.place}."
-                ),
-            )
-        )
-    return out
+def _measured(m: Measurement) -> Evidence:
+    share = f", {m.ratio:.0%} of the expected" if m.ratio is not None else ""
+    at = f" on {m.device}" if m.device else ""
+    return Evidence(
+        kind=EvidenceKind.DERIVED,
+        source=f"measurement {m.benchmark} {m.name}{at}",
+        text=f"{m.value:.4g} {m.unit}{share}",
+    )

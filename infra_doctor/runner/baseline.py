@@ -2,19 +2,24 @@
 
 Beside findings, a device that was there and is gone, and a measurement that fell by more than its noise, got worse."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
+from datetime import date
+from typing import TYPE_CHECKING
 
-from infra_doctor.model.component import DEVICE_KINDS, Component
-from infra_doctor.model.difference import Turn
+from infra_doctor.model.difference import MeasurementChange, Turn
 from infra_doctor.model.evidence import Evidence, EvidenceKind
 from infra_doctor.model.finding import Finding, Remediation, Severity, Status, Waiver
-from infra_doctor.model.policy import POLICY_KIND
+from infra_doctor.model.policy import POLICY_KIND, Policy
 from infra_doctor.model.record import record
 from infra_doctor.model.report import Report
-from infra_doctor.model.view import required_unseen
 from infra_doctor.model.wording import counted
-from infra_doctor.runner.differences import matched, measurement_changes
+from infra_doctor.policy.waiving import covers, expired, overridden
+from infra_doctor.runner.differences import measurement_changes
+from infra_doctor.runner.matching import DevicesGone, devices_gone, finding_pairs, matching
+
+if TYPE_CHECKING:
+    from infra_doctor.runner.run import RunOptions
 
 BASELINE = "BASELINE"
 # What counts as worse. Something that could not be looked at is never let pass: it may hide what got worse.
@@ -29,47 +34,75 @@ class Baseline:
     report: Report
 
 
+def read_baseline(path: str, options: "RunOptions") -> Baseline:
+    """The baseline of a file: a report as it is; a snapshot judged now, as this run is, so that checks and requirements that
+    came since then find in it what they find here. Raises InputError."""
+    from infra_doctor.codec import convert, read_document
+    from infra_doctor.runner.run import Run, RunOptions
+
+    document = read_document(path, ("report", "snapshot"))
+    if document["kind"] == "report":
+        return Baseline(source=path, report=convert(document, Report, where=path))
+    policy = replace(options.policy, waivers=()) if options.policy is not None else None
+    same = RunOptions(replay=path, third_party=options.third_party, only=options.only, policy=policy)
+    report = Run(same).execute()
+    return Baseline(source=path, report=replace(report, created=str(document.get("created") or report.created)))
+
+
 def against_baseline(
     findings: Sequence[Finding],
     now: Report,
     baseline: Baseline,
-    names: tuple[Callable[[str], str], Callable[[str], str]],
+    *,
+    policy: Policy | None,
+    today: date,
+    device_probes: Set[str] = frozenset(),
 ) -> list[Finding]:
-    """The findings, those that the baseline has already marked as waived, and a BASELINE finding. `now` holds the
-    components and measurements of this run; `names` are the `naming` of both reports."""
+    """The findings, those that the baseline has already marked as waived, and a BASELINE finding. `now` holds what this run
+    found beside them. What a waiver of the policy, or of the baseline's own, covered until a day that has passed counts
+    again."""
     before = baseline.report
+    match = matching(before, now)
+    old = before.findings if policy is None else [overridden(f, policy) for f in before.findings]
+    late = [rule for rule in policy.waivers if expired(rule, today)] if policy is not None else []
     reason = f"no worse than in the baseline {baseline.source} of {before.created}"
-
-    def by_subject(side: int, f: Finding) -> Hashable:
-        return (f.id, tuple(sorted(map(names[side], f.subject))))
-
-    def by_devices(side: int, f: Finding) -> Hashable:
-        return (f.id, tuple(sorted(k for k in f.subject if k.partition(":")[0] in DEVICE_KINDS)))
-
     out = []
-    for one, other in matched(before.findings, findings, by_subject, by_devices):
+    for one, other in finding_pairs(old, findings, match):
         if other is None:
             continue
-        known = one is not None and other.status in RANK and 0 < RANK[other.status] <= RANK.get(one.status, -1)
-        out.append(replace(other, waived=Waiver(reason=reason)) if known and other.waived is None else other)
-    return [*out, whole(out, now, baseline, names)]
+        known = one is not None and no_worse(one, other) and not ended(one, today)
+        if known and other.waived is None and not any(covers(rule, other) for rule in late):
+            other = replace(other, waived=Waiver(reason=reason))
+        out.append(other)
+    changes = measurement_changes(before, now, match)
+    gone = devices_gone(before, replace(now, findings=tuple(findings)), device_probes)
+    return [*out, whole(baseline, gone, [c for c in changes if c.turn is Turn.WORSE])]
 
 
-def whole(
-    findings: Sequence[Finding],
-    now: Report,
-    baseline: Baseline,
-    names: tuple[Callable[[str], str], Callable[[str], str]],
-) -> Finding:
+def no_worse(one: Finding, other: Finding) -> bool:
+    """Whether the second, a problem that was looked at, is no worse than the first."""
+    return other.status in RANK and 0 < RANK[other.status] <= RANK.get(one.status, -1)
+
+
+def ended(finding: Finding, today: date) -> bool:
+    """Whether the baseline had this finding only under a waiver whose day has passed."""
+    waiver = finding.waived
+    return waiver is not None and waiver.until is not None and waiver.until < today.isoformat()
+
+
+def whole(baseline: Baseline, gone: DevicesGone, slower: Sequence[MeasurementChange]) -> Finding:
     """BASELINE: whether devices are gone or measurements got worse, which no other finding says."""
-    gone = devices_gone(baseline.report.components, now.components)
-    slower = [
-        c for c in measurement_changes(baseline.report.measurements, now.measurements, names) if c.turn is Turn.WORSE
-    ]
-    subject = (f"{POLICY_KIND}:baseline", *sorted(c.key for c in gone), *sorted({c.device for c in slower if c.device}))
+    subject = (
+        f"{POLICY_KIND}:baseline",
+        *sorted(c.key for c in gone.devices),
+        *sorted({c.device for c in slower if c.device}),
+    )
     evidence = [
         Evidence(kind=EvidenceKind.POLICY, source=baseline.source, text=f"a report of {baseline.report.created}"),
-        *(Evidence(kind=EvidenceKind.DERIVED, source=c.key, text=f"{c.name}, in the baseline only") for c in gone),
+        *(
+            Evidence(kind=EvidenceKind.DERIVED, source=c.key, text=f"{c.name}, in the baseline only")
+            for c in gone.devices
+        ),
     ]
     evidence += [
         Evidence(
@@ -79,37 +112,22 @@ def whole(
         )
         for c in slower
     ]
-    said = [f"{counted(len(gone), 'device')} gone"] if gone else []
+    said = [f"{counted(gone.count, 'device')} gone"] if gone.count else []
     said += [f"{counted(len(slower), 'measurement')} worse"] if slower else []
     if not said:
         title = f"no device is gone and no measurement got worse since the baseline {baseline.source}"
         return Finding(id=BASELINE, subject=subject, status=Status.PASS, title=title, evidence=tuple(evidence))
-    blind = gone and not slower and any(map(required_unseen, findings))
+    blind = gone.blind if not slower else ""
     return Finding(
         id=BASELINE,
         subject=subject,
         status=Status.ERROR if blind else Status.FAIL,
         severity=Severity.HIGH,
         title=f"{' and '.join(said)} since the baseline {baseline.source}",
-        detail="Devices could not be looked at, so they may be there." if blind else "",
+        detail=f"The devices may be there, and could not be looked at: {blind}" if blind else "",
         evidence=tuple(evidence),
         remediation=Remediation(
             text="Find what took them away (the findings above, the kernel log, how the container was started), or make "
             "a new baseline, if this is how the machine is meant to be."
         ),
     )
-
-
-def devices_gone(before: Sequence[Component], now: Sequence[Component]) -> list[Component]:
-    """The devices of the baseline that are no more. One of the same kind and name in another place is the same."""
-    ones, others = ([c for c in side if c.kind in DEVICE_KINDS] for side in (before, now))
-    pairs = matched(ones, others, lambda _, c: c.key, lambda _, c: (c.kind, c.name))
-    lost = [one for one, other in pairs if one is not None and other is None]
-    came: dict[str, int] = {}
-    for device in others:
-        came[device.kind] = came.get(device.kind, 0) + 1
-    had: dict[str, int] = {}
-    for device in ones:
-        had[device.kind] = had.get(device.kind, 0) + 1
-    # As many as before, of another name: devices were changed, none is missing.
-    return [c for c in lost if came.get(c.kind, 0) < had[c.kind]]

@@ -1,11 +1,14 @@
 """The core's own few finding ids: id -> (title, explanation)."""
 
+# Those that are never `fail` or `warn`.
+ALWAYS_ERROR = ("PROBE-FAILED", "PLUGIN-FAILED")
 CORE_IDS: dict[str, tuple[str, str]] = {
     "PROBE-FAILED": (
         "something that is there could not be looked at",
         """A probe ended by an error or at its deadline, a file could not be read, or a device gave no answer. This is
 neither healthy nor broken: the rest of the report stands, and what depends on the missing observation says so. Where the
-subject is an accelerator, `check` leaves with exit code 3 (`--lenient` turns that off).
+subject is an accelerator, `check` leaves with exit code 3. `--lenient` turns that off for all of them, a waiver that names
+the subject for one; what the policy requires of it stays an error of its own.
 
 What to do: the evidence names the place. Run as a user who may read it, or repair what hangs; a vendor library that
 never answers usually means a driver that is stuck: the kernel log says more.""",

@@ -1,11 +1,10 @@
 """Compares two reports: which components, findings and measurements differ, and which change explains a new finding.
 
-The two may be of one machine at two times or of two machines: what is named after a place (an environment's prefix, a PCI
-address, a library's file name with its version) is matched by what it is where its key is not the same."""
+What belongs together in the two is told by `runner/matching.py`; a baseline (`runner/baseline.py`) asks the same functions,
+so that both call the same things worse."""
 
 import posixpath
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Set
 
 from infra_doctor import __version__
 from infra_doctor.model.component import Component
@@ -21,11 +20,13 @@ from infra_doctor.model.difference import (
 from infra_doctor.model.evidence import EvidenceKind
 from infra_doctor.model.finding import SEVERITY_RANK, Finding, Severity, Status
 from infra_doctor.model.report import Measurement, Report, Tool
-
-T = TypeVar("T")
+from infra_doctor.model.wording import counted
+from infra_doctor.runner.core_ids import CORE_IDS
+from infra_doctor.runner.matching import DevicesGone, Matching, Pair, devices_gone, finding_pairs, matched, matching
 
 # How bad a status is; `skip` and `unknown` are neither good nor bad.
 BADNESS = {Status.PASS: 0, Status.SKIP: 0, Status.UNKNOWN: 0, Status.ERROR: 1, Status.WARN: 2, Status.FAIL: 3}
+BLIND = (Status.UNKNOWN, Status.ERROR)  # what becomes this is not mended by that
 # Attributes that differ from one look to the next, by the unit that their name ends with.
 VOLATILE = ("_c", "_w", "_mhz", "_percent", "used_bytes", "free_bytes", "_seconds", "_count")
 # Units of which less is better; of all others more is.
@@ -33,22 +34,37 @@ LESS_IS_BETTER = {"s", "ns", "us", "ms", "ratio of time"}
 NOISE = 0.05  # a measurement that differs by less is the same one, whatever its own spread says
 
 
-def difference(before: Report, after: Report, *, sources: tuple[str, str]) -> Difference:
-    """What changed from one report to the other."""
-    names = (naming(before), naming(after))
-    components = tuple(component_changes(before, after, names))
-    findings = tuple(sorted(finding_changes(before, after, names, components), key=finding_order))
-    measurements = tuple(measurement_changes(before.measurements, after.measurements, names))
+def difference(
+    before: Report, after: Report, *, sources: tuple[str, str], device_probes: Set[str] = frozenset()
+) -> Difference:
+    """What changed from one report to the other. `device_probes` are the ids of the probes that look for devices."""
+    match = matching(before, after)
+    components = tuple(component_changes(match))
+    findings = tuple(sorted(finding_changes(before, after, match, components), key=finding_order))
+    measurements = tuple(measurement_changes(before, after, match))
+    gone = devices_gone(before, after, device_probes)
+    missed = 0 if gone.blind else gone.count
+    worse = any(f.turn is Turn.WORSE for f in findings) or any(m.turn is Turn.WORSE for m in measurements)
     return Difference(
         tool=Tool(version=__version__),
         before=Side(source=sources[0], created=before.created, machine=before.machine),
         after=Side(source=sources[1], created=after.created, machine=after.machine),
-        worse=any(f.turn is Turn.WORSE for f in findings) or any(m.turn is Turn.WORSE for m in measurements),
+        worse=worse or missed > 0,
+        devices_gone=missed,
         findings=findings,
         components=components,
         measurements=measurements,
-        notes=tuple(notes(before, after)),
+        notes=(*said_of(gone), *notes(before, after)),
     )
+
+
+def said_of(gone: DevicesGone) -> Iterator[str]:
+    """The devices that are no more, in a sentence."""
+    if gone.count:
+        names = ", ".join(f"{c.name} ({c.key})" for c in gone.devices)
+        some = "" if gone.count == len(gone.devices) else "of "
+        may = f"; may be there, and could not be looked at: {gone.blind}" if gone.blind else ""
+        yield f"{counted(gone.count, 'device')} gone: {some}{names}{may}"
 
 
 def notes(before: Report, after: Report) -> Iterator[str]:
@@ -59,67 +75,29 @@ def notes(before: Report, after: Report) -> Iterator[str]:
         yield (
             f"judged by two versions, {before.tool.version} and {after.tool.version}: some findings may differ for that alone"
         )
+    if before.machine.identified != after.machine.identified:
+        yield "one of the two was made with --identify: what lies in homes has other names in the other, and seems new"
+    if len(before.targets) != len(after.targets):
+        said = " and ".join(counted(len(r.targets), "Python environment") for r in (before, after))
+        yield f"{said}: what was found in environments is compared where their paths are the same"
     blind = {p.id for p in before.probes if p.status is not Status.PASS} ^ {
         p.id for p in after.probes if p.status is not Status.PASS
     }
     titles = {p.id: p.title for p in (*before.probes, *after.probes)}
     if blind:
         yield f"looked at by one of the two only: {', '.join(sorted(titles[i] or i for i in blind))}"
-
-
-# -- matching -----------------------------------------------------------------------------------------------------
-
-
-def naming(report: Report) -> Callable[[str], str]:
-    """Rewrites keys so that the only environment of a report has the same name in every report."""
-    if len(report.targets) != 1:
-        return lambda key: key
-    prefix = report.targets[0].prefix
-    return lambda key: key.replace(prefix, "<environment>")
-
-
-def matched(
-    before: Sequence[T], after: Sequence[T], *levels: Callable[[int, T], Hashable]
-) -> Iterator[tuple[T | None, T | None]]:
-    """Pairs of items. Each level gives a name to an item of side 0 or 1; items that it names alike, one on each side (or
-    equally many, in order), belong together; the rest goes on to the next level, and in the end stands alone."""
-    rest: tuple[list[T], list[T]] = (list(before), list(after))
-    for level in levels:
-        named: dict[Hashable, tuple[list[T], list[T]]] = {}
-        for side in (0, 1):
-            for item in rest[side]:
-                named.setdefault(level(side, item), ([], []))[side].append(item)
-        left: tuple[list[T], list[T]] = ([], [])
-        for ones, others in named.values():
-            if len(ones) == len(others):
-                yield from zip(ones, others, strict=True)
-            else:
-                left[0].extend(ones)
-                left[1].extend(others)
-        rest = left
-    yield from ((item, None) for item in rest[0])
-    yield from ((None, item) for item in rest[1])
+    judged = {f.id for f in before.findings} | (set(CORE_IDS) - {"REQUIREMENT", "THRESHOLD"})
+    late = sorted({f.id for f in after.findings if BADNESS[f.status] and f.waived is None} - judged)
+    if late:
+        yield f"not judged in the first of the two, so that it counts as new: {', '.join(late)}"
 
 
 # -- components ---------------------------------------------------------------------------------------------------
 
 
-def component_changes(
-    before: Report, after: Report, names: tuple[Callable[[str], str], Callable[[str], str]]
-) -> Iterator[ComponentChange]:
+def component_changes(match: Matching) -> Iterator[ComponentChange]:
     """Every component that is not the same."""
-
-    def by_key(side: int, c: Component) -> Hashable:
-        return names[side](c.key)
-
-    def by_folder(side: int, c: Component) -> Hashable:
-        return (c.kind, c.name, names[side](c.target or ""), names[side](posixpath.dirname(c.location or "")))
-
-    def by_name(side: int, c: Component) -> Hashable:
-        return (c.kind, c.name, names[side](c.target or ""))
-
-    pairs = matched(before.components, after.components, by_key, by_folder, by_name)
-    found = [change for one, other in pairs if (change := component_change(one, other, names)) is not None]
+    found = [c for one, other in match.components if (c := component_change(one, other, match.names)) is not None]
     yield from sorted(found, key=lambda c: (c.kind, c.name, c.after_key or "", c.before_key or ""))
 
 
@@ -174,19 +152,11 @@ def version_of(component: Component | None) -> str | None:
 
 
 def finding_changes(
-    before: Report, after: Report, names: tuple[Callable[[str], str], Callable[[str], str]],
-    components: tuple[ComponentChange, ...],
-) -> Iterator[FindingChange]:  # fmt: skip
+    before: Report, after: Report, match: Matching, components: tuple[ComponentChange, ...]
+) -> Iterator[FindingChange]:
     """Findings that came, went, or changed their status."""
-
-    def by_subject(side: int, f: Finding) -> Hashable:
-        return (f.id, tuple(sorted(map(names[side], f.subject))))
-
-    def by_id(side: int, f: Finding) -> Hashable:
-        return f.id
-
     alive = [[f for f in r.findings if f.waived is None] for r in (before, after)]
-    for one, other in matched(alive[0], alive[1], by_subject, by_id):
+    for one, other in with_silent(finding_pairs(alive[0], alive[1], match)):
         turn = turned(one, other)
         if turn is None:
             continue
@@ -203,6 +173,22 @@ def finding_changes(
         )  # fmt: skip
 
 
+def with_silent(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """The pairs; a problem without a partner gets one that says nothing bad of the same id on the other side, where there is
+    one: so a check that passed and now fails on one of its subjects reads as `pass -> fail`."""
+    alone: tuple[list[Finding], list[Finding]] = ([], [])
+    for one, other in pairs:
+        if one is not None and other is not None:
+            yield one, other
+        elif one is not None:
+            alone[0].append(one)
+        elif other is not None:
+            alone[1].append(other)
+    silent = [{f.id: f for f in reversed(side) if not BADNESS[f.status]} for side in alone]
+    yield from ((f, silent[1].get(f.id)) for f in alone[0] if BADNESS[f.status])
+    yield from ((silent[0].get(f.id), f) for f in alone[1] if BADNESS[f.status])
+
+
 def turned(one: Finding | None, other: Finding | None) -> Turn | None:
     """Which way a finding went; None where nobody need know."""
     before = BADNESS[one.status] if one is not None else 0
@@ -210,7 +196,7 @@ def turned(one: Finding | None, other: Finding | None) -> Turn | None:
     if after > before:
         return Turn.WORSE
     if after < before:
-        return Turn.BETTER
+        return Turn.SAME if other is not None and other.status in BLIND and before > 1 else Turn.BETTER
     if one is not None and other is not None and one.title != other.title and after:
         return Turn.SAME
     return None
@@ -278,19 +264,17 @@ def finding_order(change: FindingChange) -> tuple[int, int, int, str, tuple[str,
 # -- measurements -------------------------------------------------------------------------------------------------
 
 
-def measurement_changes(
-    before: Iterable[Measurement], after: Iterable[Measurement],
-    names: tuple[Callable[[str], str], Callable[[str], str]],
-) -> Iterator[MeasurementChange]:  # fmt: skip
-    """Every measurement of both, and those of one alone."""
+def measurement_changes(before: Report, after: Report, match: Matching) -> Iterator[MeasurementChange]:
+    """Every measurement of both, and those of one alone. One of another device is compared where both are of one model."""
+    models = [{c.key: c.name for c in r.components} for r in (before, after)]
 
     def by_device(side: int, m: Measurement) -> Hashable:
-        return (m.benchmark, m.name, m.unit, names[side](m.device or ""))
+        return (m.benchmark, m.name, m.unit, match.names[side](m.device or ""))
 
-    def by_name(side: int, m: Measurement) -> Hashable:
-        return (m.benchmark, m.name, m.unit)
+    def by_model(side: int, m: Measurement) -> Hashable:
+        return (m.benchmark, m.name, m.unit, models[side].get(m.device or "", m.device))
 
-    for one, other in matched(tuple(before), tuple(after), by_device, by_name):
+    for one, other in matched(before.measurements, after.measurements, by_device, by_model):
         here = other or one
         if here is None:
             continue

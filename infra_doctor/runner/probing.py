@@ -53,6 +53,9 @@ def run_probes(
     progress = _Progress(waiting={p.id: p for p in probes})
     done: queue.SimpleQueue[tuple[str, ProbeResult]] = queue.SimpleQueue()
     while progress.waiting or progress.running:
+        if deadline is not None and monotonic() >= deadline:  # what is begun now would be abandoned at once
+            _abandon(progress, emit, monotonic(), deadline, cancelled=cancel.is_set())
+            break
         for probe in list(progress.waiting.values()):
             if all(a in progress.results or a not in known for a in probe.after):
                 del progress.waiting[probe.id]

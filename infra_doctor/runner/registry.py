@@ -16,6 +16,8 @@ from infra_doctor.model.finding import Finding, Severity, Status
 from infra_doctor.model.plugins import Check, CompatibilityRule, PolicyKey, Preset, Probe, ReportFormat
 
 if TYPE_CHECKING:
+    from infra_doctor.model.benchmark import Benchmark
+    from infra_doctor.model.monitoring import Monitor
     from infra_doctor.model.planning import Choice
 
 # Entry-point group -> the tuple that each module of the package offers, and the name in `infra_doctor.plugin` of what it must hold.
@@ -27,6 +29,8 @@ GROUPS: dict[str, tuple[str, str]] = {
     "planning": ("CHOICES", "Choice"),
     "requirements": ("KEYS", "PolicyKey"),
     "presets": ("PRESETS", "Preset"),
+    "benchmarks": ("BENCHMARKS", "Benchmark"),
+    "monitors": ("MONITORS", "Monitor"),
 }
 # What a check run loads.
 JUDGING = ("probes", "checks", "tables", "reports")
@@ -48,6 +52,8 @@ class Registry:
     planning: list["Choice"] = field(default_factory=list)
     requirements: list[PolicyKey] = field(default_factory=list)
     presets: list[Preset] = field(default_factory=list)
+    benchmarks: list["Benchmark"] = field(default_factory=list)
+    monitors: list["Monitor"] = field(default_factory=list)
     failures: list[Finding] = field(default_factory=list)
     third_party: list[str] = field(default_factory=list)  # "distribution: package"
     # What tables say of names that are no ids (an error number of a vendor): `explain` of their modules.

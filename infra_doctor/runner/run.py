@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,10 @@ from infra_doctor.machine.redaction import FALLBACK_KEY, Redactor, machine_key
 from infra_doctor.machine.types import Capability, MachineForm, Problem
 from infra_doctor.model.component import Component, Target
 from infra_doctor.model.evidence import Evidence, EvidenceKind
-from infra_doctor.model.finding import Finding, Severity, Status, fingerprint, sort_key
+from infra_doctor.model.finding import Finding, Severity, Status, sort_key, with_fingerprint
 from infra_doctor.model.plugins import CheckContext, Probe
 from infra_doctor.model.record import record
-from infra_doctor.model.report import MachineInfo, Measurement, Report, Tool
+from infra_doctor.model.report import MachineInfo, Measurement, ProbeOutcome, Report, Tool
 from infra_doctor.runner import registry as registry_module
 from infra_doctor.runner.events import Emit, ReportReady, RunPlanned, TargetsFound, ignore
 from infra_doctor.runner.judging import diagnose, judge_matrix, run_checks
@@ -29,6 +29,8 @@ from infra_doctor.runner.probing import ProbeResult, run_probes
 if TYPE_CHECKING:
     from infra_doctor.model.policy import Policy
     from infra_doctor.runner.baseline import Baseline
+
+TARGETS_TITLE = "Python environments"
 
 
 @record
@@ -63,6 +65,7 @@ class Run:
     redactor: Redactor | None = None
     context: CheckContext | None = None  # what was judged, as it was found: not redacted
     traces: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what limits the comparison with the baseline
 
     def execute(self) -> Report:
         """Look, judge, redact. Raises InfraDoctorError for what ends a run."""
@@ -76,14 +79,16 @@ class Run:
                 "no plug-ins found", help="Install the project into this Python: `pip install -e .` in its folder."
             )
         checks = judging_checks(registry, self.options)
+        self._created()  # a wrong SOURCE_DATE_EPOCH is said before anything is looked at
         self.emit(RunPlanned(probes=tuple((p.id, p.title) for p in registry.probes)))
         machine = self.machine = self._machine(registry)
         redactor = self.redactor = self._redactor(machine)
-        targets = self._targets(machine)
-        problems = [(p, "Python environments") for p in machine.problems_of_thread()]
-        self.emit(TargetsFound(targets=targets))
         deadline = started + self.options.timeout_s if self.options.timeout_s else None
+        targets, problems, late = self._targets_by(machine, deadline)
+        self.emit(TargetsFound(targets=targets))
         results = run_probes(registry.probes, machine, targets, emit=self.emit, cancel=self.cancel, deadline=deadline)
+        if late is not None:
+            results = {late.outcome.id: late, **results}
         self.traces = [r.trace for r in results.values() if r.trace]
         problems += [(p, r.outcome.title) for r in results.values() for p in r.problems]
         report = self._judge(registry, checks, machine, redactor, targets, list(results.values()), problems)
@@ -124,6 +129,34 @@ class Run:
         target = find_target(machine, python=python, pid=pid)
         return (target,) if target else ()
 
+    def _targets_by(
+        self, machine: Machine, deadline: float | None
+    ) -> tuple[tuple[Target, ...], list[tuple[Problem, str]], ProbeResult | None]:
+        """The targets, and what could not be read on the way; or, where the deadline passes before they are found (on a
+        file system that hangs), none, and how that ended."""
+        done: list[tuple[tuple[Target, ...], list[tuple[Problem, str]]] | BaseException] = []
+
+        def find() -> None:
+            try:
+                targets = self._targets(machine)
+                done.append((targets, [(p, TARGETS_TITLE) for p in machine.problems_of_thread()]))
+            except BaseException as error:  # noqa: BLE001  raised again where it was asked for
+                done.append(error)
+
+        if deadline is None:
+            find()
+        else:
+            thread = threading.Thread(target=find, name="targets", daemon=True)
+            thread.start()
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if not done:
+            reason = "not done when the time for the whole run was over"
+            outcome = ProbeOutcome(id="targets", version=1, title=TARGETS_TITLE, status=Status.ERROR, reason=reason)
+            return (), [], ProbeResult(outcome=outcome)
+        if isinstance(done[0], BaseException):
+            raise done[0]
+        return (*done[0], None)
+
     # -- judging --------------------------------------------------------------------------------------------------
 
     def _judge(
@@ -155,11 +188,13 @@ class Run:
         causes = _causes_of_unseen(results, registry.probes)
         told.update((id(f), causes.get(f.subject, ())) for f in raw if f.id == "PROBE-FAILED")
         if self.options.policy is not None:
-            raw += _held_against(self.options.policy, registry, context, told)
+            from infra_doctor.runner.held import policy_findings
+
+            raw += policy_findings(self.options.policy, registry.requirements, context, told)
         explained: dict[str, tuple[str, ...]] = {}
         findings = []
         for found in raw:
-            redacted = _named(redactor.typed(found))
+            redacted = with_fingerprint(redactor.typed(found))
             findings.append(redacted)
             if id(found) in told:
                 explained[redacted.fingerprint] = told[id(found)]
@@ -174,39 +209,39 @@ class Run:
             compatibility=tuple(map(redactor.typed, rows)),
             measurements=self.options.measurements,
         )
-        return self._concluded(report, findings, registry.checks, explained, redactor)
+        judged = frozenset(c.id for c in checks)
+        return self._concluded(report, findings, registry, explained, redactor, judged)
 
     def _concluded(
         self,
         report: Report,
         findings: list[Finding],
-        checks: Iterable[Any],
+        registry: registry_module.Registry,
         explained: Mapping[str, tuple[str, ...]],
         redactor: Redactor,
+        judged: frozenset[str],
     ) -> Report:
-        """The report with its findings, after what the policy and the baseline lay over them."""
+        """The report with its findings, after what the policy and the baseline lay over them. `judged`: the checks that ran."""
         policy, baseline = self.options.policy, self.options.baseline
-        if policy is not None:
-            from infra_doctor.policy import judging as held
+        held_against: dict[str, Any] | None = None
+        if policy is not None or baseline is not None:
+            from infra_doctor.runner import held
 
-            today = self.now().date()
-            findings = [held.overridden(f, policy) for f in findings]
-            late = held.expired_waivers(policy.waivers, findings, today)
-            findings += [_named(redactor.typed(f)) for f in late]
-            findings = [held.waived(f, policy.waivers, today) for f in findings]
-        if baseline is not None:
-            from infra_doctor.runner.baseline import against_baseline
-            from infra_doctor.runner.differences import naming
-
-            names = (naming(baseline.report), naming(report))
-            findings = [f if f.fingerprint else _named(f) for f in against_baseline(findings, report, baseline, names)]
+            if baseline is not None:
+                baseline = replace(baseline, source=redactor.text(baseline.source))
+            findings, said = held.laid_over(
+                findings, report, policy=policy, baseline=baseline, today=self.now().date(), redactor=redactor,
+                device_probes=held.looking_for_devices(registry.probes), judged=judged,
+            )  # fmt: skip
+            self.notes += said
+            held_against = held.document(policy, baseline, redactor)
         findings = sorted(findings, key=sort_key)
         return replace(
             report,
-            policy=_policy_of(self.options),
+            policy=held_against,
             summary={str(s): sum(f.status is s for f in findings) for s in Status},
             findings=tuple(findings),
-            diagnoses=diagnose(findings, checks, explained),
+            diagnoses=diagnose(findings, registry.checks, explained),
         )
 
     def _created(self) -> str:
@@ -248,47 +283,6 @@ def judging_checks(registry: registry_module.Registry, options: RunOptions) -> l
         wanted = [i for i in wanted if i in known or i in policy.only]
     checks = registry_module.checks_named(registry.checks, wanted)
     return checks if policy is None or options.only else [c for c in checks if c.id not in policy.skip]
-
-
-def _held_against(
-    policy: "Policy", registry: registry_module.Registry, context: CheckContext, told: dict[int, tuple[str, ...]]
-) -> list[Finding]:
-    """The findings of the policy's requirements and thresholds; adds to `told` what explains them."""
-    from infra_doctor.policy.judging import judge_requirements, judge_thresholds
-    from infra_doctor.runner.judging import guarded
-
-    out: list[Finding] = []
-    for requirement in policy.requirements:
-
-        def judge(one: Any = requirement) -> list[tuple[Finding, tuple[str, ...]]]:
-            return judge_requirements((one,), registry.requirements, context)
-
-        judged, failure = guarded("policy", requirement.key, judge)
-        if failure is not None:
-            out.append(failure)
-        for finding, explained_by in judged:
-            out.append(finding)
-            told[id(finding)] = explained_by
-    return [*out, *judge_thresholds(policy.thresholds, context)]
-
-
-def _policy_of(options: RunOptions) -> dict[str, Any] | None:
-    """What the run was held against, for the report."""
-    policy, baseline = options.policy, options.baseline
-    if policy is None and baseline is None:
-        return None
-    found: dict[str, Any] = {"sources": list(policy.sources) if policy else []}
-    if policy is not None:
-        found["require"] = {r.key: r.spec.text for r in policy.requirements}
-        found["measure"] = {t.pattern: t.text for t in policy.thresholds}
-        found["presets"] = list(policy.presets)
-    if baseline is not None:
-        found["baseline"] = {"source": baseline.source, "created": baseline.report.created}
-    return found
-
-
-def _named(finding: Finding) -> Finding:
-    return replace(finding, fingerprint=fingerprint(finding.id, finding.subject))
 
 
 def _merge(components: list[Component]) -> list[Component]:
@@ -372,7 +366,8 @@ def _plain_facts(results: list[ProbeResult]) -> list[dict[str, Any]]:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        kept = (f for f in fields(value) if f.metadata.get("in_report", True))
+        return {f.name: _plain(getattr(value, f.name)) for f in kept}
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, tuple | list | set | frozenset):

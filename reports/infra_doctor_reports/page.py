@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from infra_doctor.plugin import printable, shortened
+from infra_doctor.plugin import inert, printable, shortened, to_ascii
 
 MIN_WIDTH, MAX_WIDTH = 40, 120
 # A piece of a long path shorter than this does not stand at the end of a line.
@@ -10,13 +10,19 @@ SHORTEST_PIECE = 12
 
 
 class Page:
-    """Lines of text. Options: color, width, verbose."""
+    """Lines of text. Options: color, ascii, width, verbose."""
 
     def __init__(self, options: dict[str, Any]) -> None:
+        self.ascii = bool(options.get("ascii", False))
         self.color = bool(options.get("color", False))
         self.width = max(MIN_WIDTH, min(int(options.get("width") or 80), MAX_WIDTH))
         self.verbose = int(options.get("verbose") or 0)
         self.lines: list[str] = []
+
+    def text(self) -> str:
+        """All of it. No line is a command for the runner of a CI system, wherever a text from the machine was broken."""
+        whole = inert("\n".join(self.lines) + "\n")
+        return to_ascii(whole) if self.ascii else whole
 
     def paint(self, text: str, code: str) -> str:
         """The text in an ANSI colour, where colour is wanted."""

@@ -35,11 +35,11 @@ from infra_doctor.plugin import (
     shortened,
     skipped,
     target_stack,
-    to_ascii,
     waived,
 )
 from infra_doctor_reports.page import Page
 from infra_doctor_reports.text_documents import KINDS, renderer
+from infra_doctor_reports.text_measured import measured
 
 _COLOR = {
     Status.FAIL: "1;31",
@@ -62,6 +62,7 @@ def render(report: Report, options: dict[str, Any]) -> str:
     page = Page(options)
     _verdict(page, report)
     _stack(page, report)
+    measured(page, report)
     for cause in causes(report):
         page.blank()
         _cause(page, cause)
@@ -72,8 +73,7 @@ def render(report: Report, options: dict[str, Any]) -> str:
         _targets(page, report)
         _probes(page, report)
     _ending(page, report)
-    text = "\n".join(page.lines) + "\n"
-    return to_ascii(text) if options.get("ascii") else text
+    return page.text()
 
 
 def _badge(page: Page, status: Status) -> str:

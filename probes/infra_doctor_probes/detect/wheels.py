@@ -5,6 +5,7 @@ build_and_package_info.py), from ELF headers and Requires-Dist. Nothing is impor
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import field
 
 from infra_doctor.plugin import (
     AttributeValue,
@@ -76,10 +77,23 @@ class OnnxRuntimeBuild:
     evidence: tuple[Evidence, ...] = ()
 
 
+@fact("installed-distributions", 1)
+@record
+class InstalledDistributions:
+    """All distributions of a target that an import would see: PEP 503 name -> (version, metadata folder). The names of those
+    outside the accelerator stack are nobody's business: they answer a policy's questions and stand in no report."""
+
+    target: str
+    count: int
+    found: dict[str, tuple[str, str]] = field(default_factory=dict, metadata={"in_report": False})
+    evidence: tuple[Evidence, ...] = ()
+
+
 def run(ctx: ProbeContext) -> Iterator[object]:
     """wheel components, builds, contests and missing files of each target."""
     for target in ctx.targets:
         environment = python_environment(ctx.machine, target)
+        yield installed(target, environment)
         wheels = [d for d in environment.distributions if in_stack(d.normalized)]
         torch = torch_build(ctx.machine, target, environment)
         ort = onnxruntime_build(ctx.machine, target, environment)
@@ -88,6 +102,13 @@ def run(ctx: ProbeContext) -> Iterator[object]:
             yield wheel(target, dist, torch, ort, builds.get(wheel_key(dist.normalized, target)))
         yield from (found for found in (torch, ort, *builds.values()) if found is not None)
         yield from wheel_files(ctx.machine, target, environment, wheels)
+
+
+def installed(target: Target, environment: PythonEnvironment) -> InstalledDistributions:
+    """The fact of one target."""
+    found = {d.normalized: (d.version, d.path) for d in environment.distributions}
+    seen = Evidence(kind=EvidenceKind.DIRECTORY, source=target.prefix, text=f"{len(found)} distributions")
+    return InstalledDistributions(target=target.key, count=len(found), found=found, evidence=(seen,))
 
 
 def wheel(

@@ -10,7 +10,7 @@ from infra_doctor.plugin import (
     Status,
     Turn,
     counted,
-    to_ascii,
+    printable,
 )
 from infra_doctor_reports.page import Page
 
@@ -32,8 +32,7 @@ def render(found: Difference, options: dict[str, Any]) -> str:
             _finding(page, change)
     _measurements(page, found)
     _components(page, found)
-    text = "\n".join(page.lines) + "\n"
-    return to_ascii(text) if options.get("ascii") else text
+    return page.text()
 
 
 def headline(found: Difference, worse: int, slower: int) -> str:
@@ -41,6 +40,7 @@ def headline(found: Difference, worse: int, slower: int) -> str:
     if found.worse:
         parts = [counted(worse, "finding")] if worse else []
         parts += [counted(slower, "measurement")] if slower else []
+        parts += [f"{counted(found.devices_gone, 'device')} gone"] if found.devices_gone else []
         return f"✖ Worse: {' and '.join(parts)}."
     if found.findings or found.components or any(m.turn is not Turn.SAME for m in found.measurements):
         return "✔ Nothing got worse."
@@ -49,8 +49,9 @@ def headline(found: Difference, worse: int, slower: int) -> str:
 
 def _finding(page: Page, change: FindingChange) -> None:
     before, after = (_status(s) for s in (change.before, change.after))
-    lead = page.paint(f"{before} → {after}", COLOR[change.turn]) + "  " + page.paint(change.id, "1") + "  "
-    page.words(change.title, 4, lead=lead, taken=len(f"{before} → {after}") + len(change.id) + 4)
+    name = printable(change.id)
+    lead = page.paint(f"{before} → {after}", COLOR[change.turn]) + "  " + page.paint(name, "1") + "  "
+    page.words(change.title, 4, lead=lead, taken=len(f"{before} → {after}") + len(name) + 4)
     for reason in change.because:
         page.field("because", reason, 4, 9)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from infra_doctor.plugin import Plan, PlanChange, PlanStep, command_line, counted, to_ascii
+from infra_doctor.plugin import Plan, PlanChange, PlanStep, command_line, counted
 from infra_doctor_reports.page import Page
 
 NUMBER = 4
@@ -33,8 +33,7 @@ def render(plan: Plan, options: dict[str, Any]) -> str:
     for assumed in plan.assumes:
         page.blank()
         page.field("not known", assumed, 0, 11)
-    text = "\n".join(page.lines) + "\n"
-    return to_ascii(text) if options.get("ascii") else text
+    return page.text()
 
 
 def _step(page: Page, number: int, step: PlanStep) -> None:

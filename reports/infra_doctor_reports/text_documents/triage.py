@@ -12,7 +12,6 @@ from infra_doctor.plugin import (
     command_line,
     counted,
     printable,
-    to_ascii,
 )
 from infra_doctor_reports.page import Page
 
@@ -55,8 +54,7 @@ def render(triage: Triage, options: dict[str, Any]) -> str:
             lead = "  " + page.paint(f"{SIGN[cause.machine_check]:<12}", _COLOR[cause.machine_check])
             page.words(f"{cause.finding}  {_where(cause.matched, triage)}", 14, lead=lead)
     _ending(page, triage)
-    text = "\n".join(page.lines) + "\n"
-    return to_ascii(text) if options.get("ascii") else text
+    return page.text()
 
 
 def _cause(page: Page, cause: LogCause, place: str) -> None:

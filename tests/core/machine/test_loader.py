@@ -504,6 +504,19 @@ def test_a_library_that_may_not_be_read_is_passed_over_and_told(tmp_path: Path, 
     assert loader.load(str(first)).broken == ((str(first), str(plain), "Permission denied"),)
 
 
+def test_under_a_root_what_we_may_not_read_is_unknown(tmp_path: Path, plain: Path) -> None:
+    """Whoever runs on that machine may be allowed to: it is not missing."""
+    first = library(tmp_path / "first" / "libx.so")
+
+    class Denied(Agent):
+        def op_elf(self, path: str) -> object:
+            return {"error": "Permission denied", "code": "EACCES"} if path == str(first) else super().op_elf(path)
+
+    machine = Machine(Denied("/"), form=MachineForm.ROOTED, capabilities={Capability.FILES})
+    answer = Loader(machine, str(plain), ld_library_path=f"{tmp_path}/first").load("libx.so")
+    assert answer.object is None and answer.unknown == f"{first}: Permission denied"
+
+
 def test_musl_static_and_unreadable_programs_are_unknown(tmp_path: Path) -> None:
     gcc("-nostdlib", "-Wl,--dynamic-linker,/lib/ld-musl-x86_64.so.1", "-pie", "-o", str(tmp_path / "musl"), source="")
     gcc("-nostdlib", "-static", "-o", str(tmp_path / "static"), source="void _start(void) {}")

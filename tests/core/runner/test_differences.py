@@ -167,3 +167,43 @@ def test_a_noisy_measurement_is_the_same() -> None:
         report(measurements=(measurement(100, spread=0.2),)), report(measurements=(measurement(75),)), sources=SOURCES
     )
     assert found.measurements[0].turn is Turn.SAME
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "turn"),
+    [
+        (Status.FAIL, Status.ERROR, Turn.SAME),
+        (Status.WARN, Status.UNKNOWN, Turn.SAME),
+        (Status.FAIL, Status.SKIP, Turn.BETTER),
+        (Status.ERROR, Status.PASS, Turn.BETTER),
+        (Status.ERROR, Status.UNKNOWN, Turn.BETTER),
+        (Status.PASS, Status.ERROR, Turn.WORSE),
+    ],
+)
+def test_what_cannot_be_seen_any_more_is_not_mended(before: Status, after: Status, turn: Turn) -> None:
+    one, other = (report(findings=(finding("F", s, "driver:nvidia"),)) for s in (before, after))
+    found = difference(one, other, sources=SOURCES)
+    assert [f.turn for f in found.findings] == [turn]
+    assert found.worse is (turn is Turn.WORSE)
+
+
+def test_the_failure_of_one_package_is_not_that_of_another() -> None:
+    a, b = "wheel:a@/opt/venv", "wheel:b@/opt/venv"
+    found = difference(
+        report(findings=(finding("F", Status.FAIL, a),)),
+        report(findings=(finding("F", Status.FAIL, b),)),
+        sources=SOURCES,
+    )
+    assert found.worse
+    assert [(f.turn, f.subject) for f in found.findings] == [(Turn.WORSE, (b,)), (Turn.BETTER, (a,))]
+
+
+def test_a_check_that_passed_for_all_and_fails_for_one_reads_so() -> None:
+    a, b = "wheel:a@/opt/venv", "wheel:b@/opt/venv"
+    one, other = report(findings=(finding("F", Status.PASS, a, b),)), report(findings=(finding("F", Status.FAIL, b),))
+    assert [(f.before, f.after) for f in difference(one, other, sources=SOURCES).findings] == [
+        (Status.PASS, Status.FAIL)
+    ]
+    assert [(f.before, f.after) for f in difference(other, one, sources=SOURCES).findings] == [
+        (Status.FAIL, Status.PASS)
+    ]

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from infra_doctor.machine.types import Capability, MachineForm
 from infra_doctor.model.component import Target
 from infra_doctor_probes.detect import wheels
 from infra_doctor_probes.detect.wheel_files import WheelContest, WheelFilesGone
-from infra_doctor_probes.detect.wheels import OnnxRuntimeBuild, TorchBuild, parse_version_file
+from infra_doctor_probes.detect.wheels import InstalledDistributions, OnnxRuntimeBuild, TorchBuild, parse_version_file
 from infra_doctor_probes.stack_names import in_stack
 from tests.probes.described_stack import SITE, described, dist, ort, torch
 from tests.support.gather import Gathered, gather
@@ -194,3 +195,13 @@ def test_libraries_that_an_uninstall_took_along(tmp_path: Path) -> None:
     gone = found.fact(WheelFilesGone)
     assert (gone.wheel, gone.listed) == ("wheel:nvidia-nccl-cu12@/t", 1)
     assert gone.gone == (str(site / "nvidia/nccl/lib/libnccl.so.2"),)
+
+
+def test_every_distribution_is_known_and_only_counted_in_a_report() -> None:
+    _, found = described({"distributions": [dist("Acme_Model.Zoo", "1.4"), dist("torch", "2.11.0")]})
+    fact: InstalledDistributions = found.fact(InstalledDistributions)
+    assert fact.count == 2
+    assert {name: version for name, (version, _) in fact.found.items()} == {"acme-model-zoo": "1.4", "torch": "2.11.0"}
+    kept = [f.name for f in fields(fact) if f.metadata.get("in_report", True)]
+    assert kept == ["target", "count", "evidence"]
+    assert [c.name for c in found.kinds("wheel")] == ["torch"]
