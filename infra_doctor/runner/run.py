@@ -281,6 +281,8 @@ def judging_checks(registry: registry_module.Registry, options: RunOptions) -> l
         wanted = [*policy.only, *(i for name in policy.presets for i in chosen.get(name, ()))]
         known = {c.id for c in registry.checks}
         wanted = [i for i in wanted if i in known or i in policy.only]
+        if policy.presets and not wanted:  # none of the chosen is there: that is not all of them
+            return []
     checks = registry_module.checks_named(registry.checks, wanted)
     return checks if policy is None or options.only else [c for c in checks if c.id not in policy.skip]
 
