@@ -94,11 +94,12 @@ class Worker:
                     "LOCAL_WORLD_SIZE": str(group),
                 }
                 with open(self._errors(rank), "wb") as errors:
-                    self.processes.append(agent.start(
+                    started: Any = agent.start(
                         [python, "-B", bootstrap], stdin=subprocess.DEVNULL if group else subprocess.PIPE,
                         stdout=subprocess.DEVNULL if rank else subprocess.PIPE, stderr=errors,
                         env=base | (ranked if group else {}), cwd=self.folder,
-                    ))  # fmt: skip
+                    )  # fmt: skip
+                    self.processes.append(started)
         except OSError as error:
             if self.processes:
                 self.end()

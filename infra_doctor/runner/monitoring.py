@@ -31,7 +31,7 @@ class Sampler:
         self._first = threading.Event()
         code = f"import sys; sys.path[:] = {sys.path!r}; import {monitor.module} as child; child.main({interval_s!r})"
         try:
-            self._process: subprocess.Popen[bytes] | None = agent.start(
+            self._process: Any = agent.start(
                 [sys.executable, "-S", "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )  # fmt: skip

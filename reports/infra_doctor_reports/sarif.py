@@ -10,7 +10,6 @@ reads of it, requires and limits: https://docs.github.com/code-security/referenc
 
 import re
 from typing import Any
-from urllib.parse import quote
 
 from infra_doctor.plugin import (
     Confidence,
@@ -231,6 +230,8 @@ def _notification(finding: Finding, anchor: Anchor, rules: dict[str, int]) -> di
 
 
 def _location(anchor: Anchor) -> dict[str, Any]:
+    from urllib.parse import quote
+
     return {
         "physicalLocation": {
             "artifactLocation": {"uri": quote(anchor.path, safe="/", errors="surrogatepass"), "uriBaseId": BASE},

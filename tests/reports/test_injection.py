@@ -56,6 +56,8 @@ PAYLOADS = {
     "a template": "{{ 7*7 }} {% raw %} ${x} {0}",
     "a table's bar": "a|b\\|c\\\\|d",
     "backticks": "`a ``` b ~~~",
+    "out of code": "` <b>x</b> [a](http://x) @org/team `` <i>y</i>",
+    "a block of HTML": "<details open\n<div x\n<!-- \n",
     "a fence": "\n```\n\n# heading\n\n- [ ] item\n",
     "emphasis": "*a* _b_ **c** ~~d~~ $e$",
     "a list": "- a",
@@ -299,7 +301,12 @@ def test_an_issues_markdown_too(payload: str) -> None:
         for text in (PAYLOADS[payload], shadow(PAYLOADS[payload]))
     ]
     assert_inert(pages[0])
-    assert markdown_skeleton(pages[0]) == markdown_skeleton(pages[1])
+    skeletons = [markdown_skeleton(page) for page in pages]
+    if "**Left out, as" not in pages[0]:  # escapes take room of their own
+        assert skeletons[0] == skeletons[1]
+    assert (
+        sum("<details>" in block for block in skeletons[0]) == sum("</details>" in block for block in skeletons[0]) > 8
+    )
     assert "<https://github.com/" not in pages[0]
 
 
