@@ -77,7 +77,9 @@ def test_small_sizes_and_shapes_have_no_expectation() -> None:
 def test_the_plan_follows_what_is_there() -> None:
     v100 = device("Tesla V100-SXM2-16GB", "7.0", 80, 16.9)
     assert gemm.formats(context(v100), v100) == ("fp64", "fp32", "fp16")
-    assert "fp8" in gemm.formats(context(H200), H200) and "fp64" not in gemm.formats(context(H200, suite=Suite.QUICK), H200)
+    assert "fp8" in gemm.formats(context(H200), H200) and "fp64" not in gemm.formats(
+        context(H200, suite=Suite.QUICK), H200
+    )
     cpu = BenchDevice(kind="cpu", index=0, name="CPU")
     assert [j.call for j in bandwidth.plan(context(cpu))] == ["bandwidth.host_memory"]
     assert all(j.device == H200 for j in gemm.plan(context(H200, cpu)))

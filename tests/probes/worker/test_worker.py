@@ -16,9 +16,16 @@ CPU = {"kind": "cpu", "index": 0}
 
 def ask(*requests: tuple[str, dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """The events of each request, all of one worker."""
-    lines = [json.dumps({"id": n, "call": call, "arguments": arguments}) for n, (call, arguments) in enumerate(requests)]
+    lines = [
+        json.dumps({"id": n, "call": call, "arguments": arguments}) for n, (call, arguments) in enumerate(requests)
+    ]
     done = subprocess.run(
-        [sys.executable, "-B", WORKER], input="\n".join(lines) + "\n", capture_output=True, text=True, timeout=300, check=True
+        [sys.executable, "-B", WORKER],
+        input="\n".join(lines) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
     )
     events = [json.loads(line) for line in done.stdout.splitlines()]
     return [[e for e in events if e["id"] == n] for n in range(len(requests))]
@@ -71,17 +78,26 @@ def test_a_wrong_result_is_seen(name: str, call: str, arguments: dict[str, Any])
     index = "slice(None)" if name == "mm" else "7"  # products are checked on sampled entries
     code = PLANTED.format(worker=WORKER, name=name, index=index, by="1000.0")
     request = json.dumps({"id": 1, "call": call, "arguments": arguments}) + "\n"
-    done = subprocess.run([sys.executable, "-B", "-c", code], input=request, capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code], input=request, capture_output=True, text=True, timeout=300, check=True
+    )
     (result,) = [e for line in done.stdout.splitlines() if (e := json.loads(line))["event"] == "result"]
     assert result["verified"] is False
 
 
 def test_what_the_library_prints_does_not_reach_the_answers() -> None:
-    code = PLANTED.format(worker=WORKER, name="mm", index="0", by="0").replace("    out = real", "    print('noise'); out = real")
+    code = PLANTED.format(worker=WORKER, name="mm", index="0", by="0").replace(
+        "    out = real", "    print('noise'); out = real"
+    )
     request = json.dumps({"id": 1, "call": "gemm.square",
                           "arguments": {"device": CPU, "dtype": "fp32", "shapes": [[32, 32, 32]], "seconds": 0.01}})  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-B", "-c", code], input=request + "\n", capture_output=True, text=True, timeout=300, check=True
+        [sys.executable, "-B", "-c", code],
+        input=request + "\n",
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
     )
     assert all(line.startswith("{") for line in done.stdout.splitlines()) and "noise" in done.stderr
 
@@ -91,5 +107,7 @@ def test_nothing_of_the_doctor_comes_onto_the_targets_path() -> None:
         "import importlib\nimportlib", "print([m for m in sys.modules if m.startswith('infra_doctor_probes')], file=sys.stderr)\n"
         "import importlib\nimportlib",
     )  # fmt: skip
-    done = subprocess.run([sys.executable, "-B", "-c", code], input="", capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code], input="", capture_output=True, text=True, timeout=300, check=True
+    )
     assert done.stderr.strip().splitlines()[-1] == "[]"
